@@ -1,0 +1,164 @@
+"""The values the election speaks of: roles, causes, freshness, adverts and what must survive a restart.
+
+They are shared by every room, so nothing here decides anything. Time is integer nanoseconds of one
+node's CLOCK_BOOTTIME; durations carry their unit in the name.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum, IntFlag
+
+
+class Role(IntEnum):
+    """What a node is in the election. The numbers are the ones on the wire."""
+
+    INIT = 0
+    BACKUP = 1
+    PROMOTING = 2
+    MASTER = 3
+    DEMOTING = 4
+    SUSPENDED = 5
+    FAULT = 6
+
+    @property
+    def claims(self) -> bool:
+        """True for the roles whose adverts claim the virtual address."""
+        return self in (Role.PROMOTING, Role.MASTER)
+
+
+class Cause(Enum):
+    """Why a role changed; the value is the word shown in logs, status and history."""
+
+    STARTED = "started"
+    ADOPTED = "adopted a running mfsmaster"
+    MASTER_DOWN = "master-down interval ran out"
+    MASTER_RESIGNED = "the master resigned"
+    PREEMPTED = "preempting a worse master"
+    PROMOTION_READY = "mfsmaster serves the expected version"
+    PROMOTION_FAILED = "promotion failed"
+    OUTRANKED = "a better claim was heard"
+    LINK_DOWN = "the interface went down"
+    LINK_UP = "the interface is up"
+    LATE_WAKE = "woke up too late to trust its lease"
+    LEASE_LOST = "the lease ran out"
+    RESTORED = "nobody else was elected meanwhile"
+    MFSMASTER_LOST = "mfsmaster died or hangs"
+    WORKER_LOST = "the worker process died"
+    WORKER_READY = "the worker process is ready"
+    DUPLICATE_NAME = "another node uses this node's name"
+    DEMOTED = "mfsmaster is stopped"
+    RESIGNED = "an operator asked it to resign"
+    STOPPED = "pycarpd is stopping"
+
+
+class Arbiter(Enum):
+    """Who decides that a node may be master."""
+
+    NONE = "none"
+    MAJORITY = "majority"
+
+
+class TieBreak(Enum):
+    """How equal adverts are ordered by source address."""
+
+    NUMERIC = "numeric"
+    UCARP_LITTLE_ENDIAN = "ucarp-le"
+
+
+class Flags(IntFlag):
+    """The trailer's flag bits."""
+
+    PROMOTABLE = 1
+    PAUSED = 2
+    WITNESS = 4
+    RESIGNED = 8
+    """The sender has stopped serving the advert's term and gives it up."""
+    WANTS_MASTER = 16
+    """The sender asks the master to hand over (preempt or a planned switchover)."""
+    CAN_SPLIT = 32
+    """The sender runs without an arbiter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How new a host's metadata is: (metaid, metadata version), with what a drill has proved.
+
+    Sources: MooseFS 2.0+ metadata header (metaid, version); a changelog's last complete line + 1.
+    """
+
+    metaid: int
+    version: int
+    proved_version: int = 0
+    drill_age_s: int | None = None
+    age_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """What an advert says of another node: the newest advert heard from it, by nonce and sequence."""
+
+    node_id: int
+    nonce: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advert:
+    """One authenticated advert with its trailer; all integers unsigned.
+
+    ``term`` is the newest term the sender has taken part in; for a claiming role, the term claimed.
+    ``served_term`` is the newest term in which the sender knows that a mfsmaster served. ``hold_ms`` asks
+    receivers to consider the sender alive that long without a further advert (0: the usual rule).
+    ``priority`` is the effective one, 0..255, larger is better; ``demotion`` is CARP's handicap of an ill node.
+    """
+
+    node_id: int
+    epoch: int
+    sequence: int
+    nonce: int
+    role: Role
+    term: int
+    served_term: int
+    interval_us: int
+    hold_ms: int
+    priority: int
+    demotion: int
+    flags: Flags
+    freshness: Freshness | None
+    vote_term: int
+    vote_for: int
+    config_digest: int
+    acks: tuple[Ack, ...]
+    advbase: int
+    advskew: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAdvert:
+    """A CARP advert without a trailer, as ucarp sends it; always a claim of the virtual address.
+
+    Only the digest's inputs are authenticated: advbase and advskew are not.
+    """
+
+    advbase: int
+    advskew: int
+    counter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Persistent:
+    """What a node must not forget: written and fsynced before anything that depends on it is sent."""
+
+    term: int = 0
+    served_term: int = 0
+    vote_term: int = 0
+    vote_for: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node of the cluster as the configuration names it; address is the packed IPv4 or IPv6 address."""
+
+    node_id: int
+    name: str
+    address: bytes
+    is_witness: bool = False
