@@ -102,6 +102,18 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerConnection:
+    """A TCP connection of the master's: a client, chunkserver or metalogger that a successor must wake.
+
+    ``address`` is the peer's packed IPv4 address, ``port`` its port, ``service_port`` the master's.
+    """
+
+    address: bytes
+    port: int
+    service_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Advert:
     """One authenticated advert with its trailer; all integers unsigned.
 
@@ -130,6 +142,7 @@ class Advert:
     acks: tuple[Ack, ...]
     advbase: int
     advskew: int
+    connections: tuple[PeerConnection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
