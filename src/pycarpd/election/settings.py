@@ -26,6 +26,8 @@ class ElectionSettings:
     demotion_half_life_ns: int = 30_000_000_000
     hold_max_ns: int = 10_000_000_000
     late_wake_ns: int = 50_000_000
+    start_wait_ns: int = 10_000_000_000
+    """How long a node that has just started waits to hear from every other candidate before it promotes itself."""
 
     def member(self, node_id: int) -> Member | None:
         """Return the member of that id, or None for a stranger."""

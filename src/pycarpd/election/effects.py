@@ -1,0 +1,104 @@
+"""What an Elector wants done. Effects are carried out in the order in which they are returned."""
+
+from dataclasses import dataclass
+
+from pycarpd.election.model import Advert, Cause, Persistent, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write and fsync the state, then report it with StatePersisted."""
+
+    persistent: Persistent
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send the advert now."""
+
+    advert: Advert
+
+
+@dataclass(frozen=True, slots=True)
+class AttachVip:
+    """Put the virtual address on the interface and announce it."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetachVip:
+    """Take the virtual address off the interface, before anything slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLease:
+    """The node may serve until then; whatever the kernel enforces is to be prolonged accordingly."""
+
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceVip:
+    """Tell the link again who owns the virtual address."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartPromotion:
+    """Run the PROMOTE plan for the term."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbortPromotion:
+    """Stop the PROMOTE plan and undo it; reported with PromotionFinished."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartDemotion:
+    """Run the DEMOTE plan: make this host a standby. ``successor`` is the node that serves now, 0 if unknown."""
+
+    term: int
+    successor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreserveFiles:
+    """Keep this host's metadata files as they are at this moment: the master is lost."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The role changed."""
+
+    was: Role
+    role: Role
+    cause: Cause
+    term: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The election has ended here; the process may exit."""
+
+
+Effect = (
+    Persist
+    | Send
+    | AttachVip
+    | DetachVip
+    | RenewLease
+    | AnnounceVip
+    | StartPromotion
+    | AbortPromotion
+    | StartDemotion
+    | PreserveFiles
+    | Transition
+    | Stopped
+)

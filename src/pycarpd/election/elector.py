@@ -1,0 +1,364 @@
+"""The election: what a node decides, given what it has heard. Pure; time comes in as an argument.
+
+Theory of operation. A BACKUP that has heard no claim for the master-down interval, and whose own files prove that it
+could serve, opens a new term: it persists the term, then advertises PROMOTING while the worker restores the metadata
+and starts mfsmaster, and takes the virtual address only when mfsmaster answers with the expected version. Whoever
+meets a better claim on the way gives up before anything is served. A MASTER gives way to a MASTER of a newer term, and
+to any proof that a newer term was served; it does not give way to a candidate, since nothing is served there yet.
+
+A MASTER that loses its link, or wakes so late that another may have taken over, becomes SUSPENDED: the address goes
+first, mfsmaster stays. When it can hear again it listens for the time in which any successor must have advertised; if
+there is none it serves on without a restart. DEMOTING ends with a resignation (CARP's 255/255), sent only when no
+mfsmaster runs here any more, so that a successor may start at once.
+
+Rules for callers: drain the receive queue before ``TimeAdvanced`` (a deadline is judged only on all that was heard);
+carry out effects in order; report every Persist with StatePersisted, for nothing that depends on it is sent before.
+"""
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from pycarpd.election import hearing, roles, timing
+from pycarpd.election.effects import AnnounceVip, DetachVip, Effect, StartDemotion, StartPromotion, Stopped
+from pycarpd.election.events import (
+    AdvertHeard,
+    Commanded,
+    DemotionFinished,
+    Event,
+    FreshnessKnown,
+    LinkChanged,
+    MfsmasterLost,
+    NameClaimed,
+    OperatorCommand,
+    PlainAdvertHeard,
+    PromotionFinished,
+    PromotionReady,
+    SendingFailed,
+    StatePersisted,
+    StopRequested,
+    TimeAdvanced,
+    VipClaimed,
+    WorkerLost,
+    WorkerReady,
+)
+from pycarpd.election.model import Arbiter, Cause, Freshness, Persistent, Role
+from pycarpd.election.node import Fault, Identity, Node
+from pycarpd.election.peers import Peer, PeerTable
+from pycarpd.election.settings import ElectionSettings
+
+ADOPTION_EXTENSIONS_MAX = 3
+NAME_FAULT_INTERVALS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the election believes at one moment, for status and logs."""
+
+    role: Role
+    term: int
+    served_term: int
+    master_id: int
+    lease_until_ns: int
+    demotion: int
+    is_paused: bool
+    can_split: bool
+    faults: tuple[Fault, ...]
+    freshness: Freshness | None
+    why_not: str
+    peers: tuple[Peer, ...]
+    live_members: int
+
+
+class Elector:
+    """One node's part in the election."""
+
+    def __init__(self, settings: ElectionSettings, identity: Identity, persistent: Persistent) -> None:
+        peers = PeerTable(settings.members, settings.node_id, identity.nonce)
+        self._node = Node(settings, identity, persistent, peers, faults={Fault.WORKER})
+
+    def handle(self, event: Event, now_ns: int) -> tuple[Effect, ...]:
+        """Take in one event and return what is to be done about it, in order."""
+        node = self._node
+        node.effects = []
+        node.started_ns = node.started_ns or now_ns
+        node.waited_until_ns = now_ns
+        self._dispatch(event, now_ns)
+        return tuple(node.effects)
+
+    def next_deadline(self) -> int | None:
+        """Return when to call with TimeAdvanced next, None if nothing is planned."""
+        node = self._node
+        planned = (
+            node.advert_due_ns,
+            node.master_deadline_ns,
+            node.listen_deadline_ns,
+            node.name_deadline_ns,
+            self._start_wait_ns(),
+        )
+        return min((d for d in planned if d is not None), default=None)
+
+    def reconfigure(self, settings: ElectionSettings) -> None:
+        """Use new timing, priority and preemption from now on; identity and members stay."""
+        self._node.settings = replace(
+            self._node.settings,
+            interval_ns=settings.interval_ns,
+            missed_adverts=settings.missed_adverts,
+            priority=settings.priority,
+            preempt=settings.preempt,
+        )
+
+    def snapshot(self, now_ns: int) -> Snapshot:
+        """Return what the election believes now."""
+        node = self._node
+        return Snapshot(
+            role=node.role,
+            term=node.claimed_term or node.persistent.term,
+            served_term=node.persistent.served_term,
+            master_id=node.master_id,
+            lease_until_ns=node.lease_until_ns,
+            demotion=node.demotion(now_ns),
+            is_paused=node.is_paused,
+            can_split=node.settings.arbiter is Arbiter.NONE,
+            faults=tuple(f for f in Fault if f in node.faults),
+            freshness=node.freshness,
+            why_not=node.why_not,
+            peers=node.peers.all(),
+            live_members=1 + len(node.peers.live(now_ns, node.master_down_ns(now_ns))),
+        )
+
+    def _dispatch(self, event: Event, now_ns: int) -> None:  # noqa: C901, PLR0912 - one branch an event
+        node = self._node
+        match event:
+            case AdvertHeard():
+                hearing.on_advert(node, event, now_ns)
+            case PlainAdvertHeard():
+                hearing.on_plain_advert(node, event, now_ns)
+            case TimeAdvanced(late_ns=late_ns):
+                self._on_time(late_ns, now_ns)
+            case LinkChanged(is_up=is_up):
+                self._on_link(is_up, now_ns)
+            case WorkerReady():
+                self._on_worker_ready(event, now_ns)
+            case WorkerLost():
+                self._on_worker_lost(now_ns)
+            case StatePersisted(persistent=persistent):
+                roles.on_durable(node, persistent, now_ns)
+            case PromotionReady(term=term):
+                self._on_promotion_ready(term, now_ns)
+            case PromotionFinished():
+                self._on_promotion_finished(event, now_ns)
+            case DemotionFinished(term=term):
+                self._on_demotion_finished(term, now_ns)
+            case MfsmasterLost(may_restart=may_restart):
+                self._on_mfsmaster_lost(may_restart, now_ns)
+            case FreshnessKnown():
+                self._on_freshness(event, now_ns)
+            case NameClaimed():
+                self._on_name_claimed(now_ns)
+            case VipClaimed():
+                self._on_vip_claimed()
+            case SendingFailed(is_failing=is_failing):
+                node.is_sending_failing = is_failing
+            case Commanded(command=command):
+                self._on_command(command, now_ns)
+            case StopRequested(keep_serving=keep_serving):
+                self._on_stop(keep_serving, now_ns)
+            case _:
+                assert_never(event)
+
+    def _on_time(self, late_ns: int, now_ns: int) -> None:
+        node = self._node
+        if node.role is Role.MASTER and now_ns - node.last_sent_ns >= node.silence_ns():
+            roles.suspend(node, Cause.LATE_WAKE, now_ns)
+        if node.name_deadline_ns is not None and now_ns >= node.name_deadline_ns:
+            node.name_deadline_ns = None
+            node.faults.discard(Fault.NAME)
+            roles.recover(node, Cause.NAME_CLEARED, now_ns)
+        if node.listen_deadline_ns is not None and now_ns >= node.listen_deadline_ns:
+            self._on_listened(now_ns)
+        if node.master_deadline_ns is not None and now_ns >= node.master_deadline_ns:
+            self._on_master_deadline(late_ns, now_ns)
+        roles.try_promotion(node, now_ns)
+        if node.advert_due_ns is not None and now_ns >= node.advert_due_ns:
+            node.send(now_ns)
+
+    def _on_master_deadline(self, late_ns: int, now_ns: int) -> None:
+        node = self._node
+        if late_ns >= node.settings.late_wake_ns and not node.is_master_lost and node.master_id:
+            node.master_deadline_ns = now_ns + node.settings.interval_ns + node.skew_ns(now_ns)
+            node.master_id = 0
+            return
+        cause = node.promotion_cause if node.is_master_lost else Cause.MASTER_DOWN
+        roles.lose_master(node, cause)
+
+    def _on_listened(self, now_ns: int) -> None:
+        """End a time of listening: serve (on), unless somebody else was heard to."""
+        node = self._node
+        node.listen_deadline_ns = None
+        if node.role is Role.SUSPENDED:
+            roles.become_master(node, Cause.RESTORED, now_ns)
+            return
+        heard = [p for p in node.peers.all() if p.advert is not None and p.advert.role is Role.MASTER]
+        if any(not p.is_proven for p in heard) and node.extensions < ADOPTION_EXTENSIONS_MAX:
+            node.extensions += 1
+            node.listen_deadline_ns = now_ns + node.settings.interval_ns
+        elif any(p.is_proven for p in heard):
+            node.adopts = False
+            roles.become_backup(node, Cause.STARTED, now_ns)
+        else:
+            self._adopt(now_ns)
+
+    def _adopt(self, now_ns: int) -> None:
+        node = self._node
+        persistent = node.persistent
+        is_own_term = 0 < persistent.served_term == persistent.term
+        node.claimed_term = persistent.term if is_own_term else persistent.term + 1
+        node.persist(term=node.claimed_term)
+        roles.on_durable(node, node.durable, now_ns)
+
+    def _on_link(self, is_up: bool, now_ns: int) -> None:
+        node = self._node
+        was_known = node.has_link is not None
+        node.has_link = is_up
+        if is_up:
+            node.faults.discard(Fault.LINK)
+            if node.role is Role.SUSPENDED and node.listen_deadline_ns is None:
+                roles.listen(node, now_ns)
+            roles.recover(node, Cause.LINK_UP, now_ns)
+        else:
+            node.faults.add(Fault.LINK)
+            self._lose_link(now_ns)
+        if not was_known:
+            self._start(now_ns)
+
+    def _lose_link(self, now_ns: int) -> None:
+        node = self._node
+        match node.role:
+            case Role.MASTER:
+                roles.suspend(node, Cause.LINK_DOWN, now_ns)
+            case Role.SUSPENDED:
+                node.listen_deadline_ns = None
+            case Role.PROMOTING:
+                roles.demote(node, Cause.LINK_DOWN, now_ns)
+            case Role.BACKUP:
+                roles.settle_faults(node, now_ns)
+            case _:
+                pass
+
+    def _on_worker_ready(self, event: WorkerReady, now_ns: int) -> None:
+        node = self._node
+        node.faults.discard(Fault.WORKER)
+        node.adopts = event.mfsmaster_serves
+        if node.role is Role.INIT:
+            node.listen_deadline_ns = 0 if event.mfsmaster_serves and event.vip_is_held else None
+            self._start(now_ns)
+        else:
+            roles.recover(node, Cause.WORKER_READY, now_ns)
+
+    def _start(self, now_ns: int) -> None:
+        """Leave INIT once both the link and the worker are known."""
+        node = self._node
+        if node.role is not Role.INIT or node.has_link is None or Fault.WORKER in node.faults:
+            return
+        if Fault.LINK in node.faults:
+            node.listen_deadline_ns = None
+            node.move(Cause.LINK_DOWN, now_ns)
+        elif node.listen_deadline_ns is not None:
+            node.listen_deadline_ns = now_ns + node.settings.interval_ns
+            node.send(now_ns)
+        else:
+            roles.become_backup(node, Cause.STARTED, now_ns)
+            node.send(now_ns)
+
+    def _on_worker_lost(self, now_ns: int) -> None:
+        node = self._node
+        node.faults.add(Fault.WORKER)
+        if node.role in (Role.INIT, Role.FAULT):
+            return
+        roles.fall_silent(node, Cause.WORKER_LOST, now_ns)
+        if node.is_stopping:
+            node.emit(Stopped())
+
+    def _on_promotion_ready(self, term: int, now_ns: int) -> None:
+        if self._node.role is Role.PROMOTING and term == self._node.claimed_term:
+            roles.become_master(self._node, Cause.PROMOTION_READY, now_ns)
+
+    def _on_promotion_finished(self, event: PromotionFinished, now_ns: int) -> None:
+        node = self._node
+        if event.term != node.claimed_term:
+            return
+        if node.role is Role.DEMOTING and node.is_aborting:
+            node.is_aborting = False
+            if event.is_ok:
+                node.emit(StartDemotion(event.term, 0))
+            else:
+                roles.finish_demotion(node, now_ns)
+        elif node.role in (Role.PROMOTING, Role.MASTER, Role.SUSPENDED) and not event.is_ok:
+            node.raise_demotion(now_ns)
+            node.is_plan_over = True
+            roles.demote(node, Cause.PROMOTION_FAILED, now_ns)
+
+    def _on_demotion_finished(self, term: int, now_ns: int) -> None:
+        node = self._node
+        if node.role is Role.DEMOTING and not node.is_aborting and term == node.claimed_term:
+            roles.finish_demotion(node, now_ns)
+
+    def _on_freshness(self, event: FreshnessKnown, now_ns: int) -> None:
+        self._node.freshness, self._node.why_not = event.freshness, event.why_not
+        roles.try_promotion(self._node, now_ns)
+
+    def _on_name_claimed(self, now_ns: int) -> None:
+        node = self._node
+        node.name_deadline_ns = now_ns + NAME_FAULT_INTERVALS * node.settings.interval_ns
+        node.faults.add(Fault.NAME)
+        roles.settle_faults(node, now_ns)
+
+    def _on_vip_claimed(self) -> None:
+        if self._node.role is Role.MASTER:
+            self._node.emit(AnnounceVip())
+
+    def _on_mfsmaster_lost(self, may_restart: bool, now_ns: int) -> None:
+        node = self._node
+        if node.role is Role.MASTER and may_restart and not node.is_stopping:
+            node.emit(DetachVip())
+            node.move(Cause.MFSMASTER_LOST, now_ns)
+            node.is_plan_started, node.is_plan_over = True, False
+            node.send(now_ns)
+            node.emit(StartPromotion(node.claimed_term))
+        elif node.role in (Role.MASTER, Role.SUSPENDED):
+            node.raise_demotion(now_ns)
+            roles.demote(node, Cause.MFSMASTER_FAILS, now_ns)
+
+    def _on_command(self, command: OperatorCommand, now_ns: int) -> None:
+        node = self._node
+        match command:
+            case OperatorCommand.RESIGN:
+                if node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
+                    node.raise_demotion(now_ns)
+                    roles.demote(node, Cause.RESIGNED, now_ns)
+            case OperatorCommand.PAUSE:
+                node.is_paused = True
+            case OperatorCommand.RESUME:
+                node.is_paused = False
+                roles.try_promotion(node, now_ns)
+            case _:
+                assert_never(command)
+
+    def _on_stop(self, keep_serving: bool, now_ns: int) -> None:
+        node = self._node
+        node.is_stopping = True
+        if node.role is Role.MASTER and keep_serving:
+            node.send(now_ns, hold_ms=node.settings.hold_max_ns // timing.NS_PER_MS)
+            node.emit(Stopped())
+        elif node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
+            roles.demote(node, Cause.STOPPED, now_ns)
+        elif node.role is not Role.DEMOTING:
+            node.emit(Stopped())
+
+    def _start_wait_ns(self) -> int | None:
+        """Return when a node that lost its master while still waiting for all to report may go on."""
+        node = self._node
+        until_ns = node.started_ns + node.settings.start_wait_ns
+        is_waiting = node.role is Role.BACKUP and node.is_master_lost and node.master_deadline_ns is None
+        is_wait_over = node.peers.have_all_reported() or node.waited_until_ns >= until_ns
+        return until_ns if is_waiting and not is_wait_over else None

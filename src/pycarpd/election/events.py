@@ -1,0 +1,159 @@
+"""What can happen to an Elector. Every event is a fact; none says what to do about it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pycarpd.election.model import Advert, Freshness, Persistent, PlainAdvert
+
+
+class OperatorCommand(Enum):
+    """What a human may ask of the election."""
+
+    RESIGN = "resign"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class AdvertHeard:
+    """An authenticated, fresh advert of a member; ``is_proven`` once the sender has echoed our nonce.
+
+    ``received_ns`` is the kernel's receive time: a queued advert must not look younger than it is.
+    """
+
+    advert: Advert
+    source: bytes
+    is_proven: bool
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAdvertHeard:
+    """An authenticated CARP advert without a trailer: a ucarp host claims the virtual address."""
+
+    advert: PlainAdvert
+    source: bytes
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeAdvanced:
+    """The process woke for its deadline, ``late_ns`` after it; the receive queue has been drained before."""
+
+    late_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """The interface went up or down."""
+
+    is_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """The worker process is there; ``mfsmaster_serves`` and ``vip_is_held`` are what it found running."""
+
+    mfsmaster_serves: bool
+    vip_is_held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """The worker process is gone; nobody can start or stop mfsmaster until it is back."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatePersisted:
+    """The state is on disk, fsynced."""
+
+    persistent: Persistent
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionReady:
+    """mfsmaster answers with the expected version and metaid; only the virtual address is missing."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionFinished:
+    """The promotion's plan has ended; not ``is_ok`` means that all of it was undone."""
+
+    term: int
+    is_ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DemotionFinished:
+    """No mfsmaster runs on this host any more."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class MfsmasterLost:
+    """The mfsmaster of a serving node died or hangs; ``may_restart`` if it has not just been restarted."""
+
+    may_restart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessKnown:
+    """What this host's own files prove; ``why_not`` is empty when the host could be promoted from them."""
+
+    freshness: Freshness | None
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameClaimed:
+    """An authenticated advert came with this node's own id from another process."""
+
+
+@dataclass(frozen=True, slots=True)
+class VipClaimed:
+    """Another hardware address claimed the virtual address on the link."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendingFailed:
+    """Three adverts in a row could not be sent (ucarp counts three as well), or sending works again."""
+
+    is_failing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """An operator's command."""
+
+    command: OperatorCommand
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """pycarpd is to end. ``keep_serving``: it will be back in a moment, mfsmaster and the address stay."""
+
+    keep_serving: bool = False
+
+
+Event = (
+    AdvertHeard
+    | PlainAdvertHeard
+    | TimeAdvanced
+    | LinkChanged
+    | WorkerReady
+    | WorkerLost
+    | StatePersisted
+    | PromotionReady
+    | PromotionFinished
+    | DemotionFinished
+    | MfsmasterLost
+    | FreshnessKnown
+    | NameClaimed
+    | VipClaimed
+    | SendingFailed
+    | Commanded
+    | StopRequested
+)

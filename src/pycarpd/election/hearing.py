@@ -1,0 +1,155 @@
+"""What an advert does to a node: who is followed, who is answered, to whom it gives way."""
+
+from pycarpd.election import roles, timing
+from pycarpd.election.claims import Judge, Reaction
+from pycarpd.election.effects import AnnounceVip, StartDemotion
+from pycarpd.election.events import AdvertHeard, PlainAdvertHeard
+from pycarpd.election.model import Advert, Cause, Flags, Role
+from pycarpd.election.node import Node
+
+UNPROVEN_EXTENSIONS_MAX = 3
+"""How often a claim not yet proven fresh may put off a node's own: long enough to prove it, short enough for a replay."""
+
+
+def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
+    """Take in a member's advert."""
+    advert = event.advert
+    peer = node.peers.heard(advert, is_proven=event.is_proven, received_ns=event.received_ns)
+    if peer is None:
+        return
+    if not event.is_proven:
+        _answer_unproven(node, advert, now_ns)
+        return
+    _learn_terms(node, advert)
+    if _was_superseded(node, advert):
+        successor = advert.node_id if advert.role is Role.MASTER else 0
+        roles.demote(node, Cause.OUTRANKED, now_ns, successor)
+        return
+    if Flags.RESIGNED in advert.flags:
+        _on_resignation(node, advert.node_id, now_ns)
+    elif advert.role.claims:
+        _on_claim(node, event, now_ns)
+    elif node.role is Role.MASTER:
+        _on_report(node, event, now_ns)
+
+
+def on_plain_advert(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:
+    """Take in a ucarp host's claim."""
+    advert = event.advert
+    if (advert.advbase, advert.advskew) == (255, 255):
+        if node.role is Role.BACKUP and node.master_id == 0:
+            roles.lose_master(node, Cause.MASTER_RESIGNED)
+            node.master_deadline_ns = now_ns + node.skew_ns(now_ns)
+        return
+    match _judge(node, now_ns).on_plain_claim(advert, event.source):
+        case Reaction.YIELD:
+            if node.role is Role.MASTER:  # ucarp: "to be really sure the new master knows"
+                node.send(now_ns)
+            roles.demote(node, Cause.OUTRANKED, now_ns)
+        case Reaction.ASSERT:
+            _assert_claim(node, now_ns)
+        case Reaction.FOLLOW if node.role is Role.BACKUP:
+            _follow_plain(node, event, now_ns)
+        case _:
+            pass
+
+
+def _follow_plain(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:
+    theirs = (event.advert.advbase, event.advert.advskew)
+    is_better = node.plain_standing(now_ns).handicap < theirs
+    if node.settings.preempt and is_better and node.may_promote(now_ns):
+        roles.start_promotion(node, Cause.PREEMPTED, now_ns)
+        return
+    interval_ns = event.advert.advbase * 1_000_000_000 + event.advert.advskew * 1_000_000_000 // 256
+    roles.expect_master(node, 0, event.received_ns + node.master_down_ns(now_ns, interval_ns))
+
+
+def _judge(node: Node, now_ns: int) -> Judge:
+    return Judge(
+        role=node.role,
+        claimed_term=node.claimed_term,
+        served_term=node.persistent.served_term,
+        master_id=node.master_id,
+        standing=node.standing(now_ns),
+        plain=node.plain_standing(now_ns),
+        tie_break=node.settings.tie_break,
+    )
+
+
+def _answer_unproven(node: Node, advert: Advert, now_ns: int) -> None:
+    soon_ns = now_ns + node.settings.interval_ns // 4
+    if node.advert_due_ns is not None and not node.role.claims:
+        node.advert_due_ns = min(node.advert_due_ns, soon_ns)
+    is_waiting = node.role is Role.BACKUP and node.master_deadline_ns is not None
+    if advert.role.claims and is_waiting and node.extensions < UNPROVEN_EXTENSIONS_MAX:
+        node.extensions += 1
+        node.master_deadline_ns = max(node.master_deadline_ns or 0, now_ns + node.master_down_ns(now_ns))
+
+
+def _learn_terms(node: Node, advert: Advert) -> None:
+    served = advert.served_term
+    if advert.role is Role.MASTER:
+        served = max(served, advert.term)
+    persistent = node.persistent
+    node.persist(term=max(persistent.term, advert.term, served), served_term=max(persistent.served_term, served))
+
+
+def _was_superseded(node: Node, advert: Advert) -> bool:
+    """Tell whether the advert proves that a newer term than this node's claim has been served."""
+    served = max(advert.served_term, advert.term if advert.role is Role.MASTER else 0)
+    return node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED) and served > node.claimed_term
+
+
+def _on_resignation(node: Node, node_id: int, now_ns: int) -> None:
+    if node.role is Role.BACKUP and node.master_id == node_id:
+        roles.lose_master(node, Cause.MASTER_RESIGNED)
+        node.master_deadline_ns = now_ns + node.skew_ns(now_ns)
+
+
+def _on_claim(node: Node, event: AdvertHeard, now_ns: int) -> None:
+    advert = event.advert
+    match _judge(node, now_ns).on_claim(advert, event.source):
+        case Reaction.YIELD:
+            successor = advert.node_id if advert.role is Role.MASTER else 0
+            roles.demote(node, Cause.OUTRANKED, now_ns, successor)
+        case Reaction.ASSERT:
+            _assert_claim(node, now_ns)
+        case Reaction.FOLLOW:
+            _follow(node, event, now_ns)
+
+
+def _assert_claim(node: Node, now_ns: int) -> None:
+    """Answer an inferior claim at once, with an advert and, if the address is here, an announcement."""
+    if node.role is Role.PROMOTING and not node.is_plan_started:
+        return
+    node.send(now_ns)
+    if node.role is Role.MASTER:
+        node.emit(AnnounceVip())
+
+
+def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
+    advert = event.advert
+    if node.role is not Role.BACKUP:
+        if node.role in (Role.INIT, Role.FAULT, Role.DEMOTING):
+            node.master_id = advert.node_id
+        return
+    hold_ns = min(advert.hold_ms * timing.NS_PER_MS, node.settings.hold_max_ns)
+    deadline_ns = event.received_ns + node.master_down_ns(now_ns, advert.interval_us * 1000) + hold_ns
+    roles.expect_master(node, advert.node_id, deadline_ns)
+    node.extensions = 0
+    node.send(now_ns)
+    served = (advert.node_id, advert.term)
+    if advert.role is Role.MASTER and node.standby_of != served:
+        node.standby_of = served
+        node.adopts = False
+        node.emit(StartDemotion(advert.term, advert.node_id))
+
+
+def _on_report(node: Node, event: AdvertHeard, now_ns: int) -> None:
+    """As MASTER, hand over to a better node that asks for it and could take over from the same file system."""
+    advert = event.advert
+    wanted = Flags.WANTS_MASTER | Flags.PROMOTABLE
+    if advert.flags & wanted != wanted or advert.freshness is None or node.freshness is None:
+        return
+    if advert.freshness.metaid == node.freshness.metaid:
+        roles.demote(node, Cause.RESIGNED, now_ns)

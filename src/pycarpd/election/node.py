@@ -1,0 +1,216 @@
+"""A node's state and the small moves everything else is made of: send, persist, change role, arm a deadline.
+
+This is the Elector's memory, not its judgement; see elector.py for what the election decides.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from pycarpd.election import claims, timing
+from pycarpd.election.effects import Effect, Persist, RenewLease, Send, Transition
+from pycarpd.election.model import Advert, Cause, Flags, Freshness, Persistent, Role
+from pycarpd.election.peers import PeerTable
+from pycarpd.election.settings import ElectionSettings
+from pycarpd.election.transitions import TRANSITIONS
+from pycarpd.invariant import invariant
+
+RESIGN_REPEATS = 3
+"""A resignation is said three times, since a multicast may be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """This run of this node: a boot epoch that never repeats and a random nonce."""
+
+    epoch: int
+    nonce: int
+
+
+class Fault(Enum):
+    """What keeps a node out of the election."""
+
+    LINK = "the interface is down"
+    WORKER = "the worker process is not running"
+    NAME = "another node uses this node's name"
+
+
+@dataclass(slots=True)
+class Node:
+    """Everything one node knows and has planned. Deadlines are absolute; None means not armed."""
+
+    settings: ElectionSettings
+    identity: Identity
+    persistent: Persistent
+    peers: PeerTable
+    durable: Persistent = field(default_factory=Persistent)
+    role: Role = Role.INIT
+    started_ns: int = 0
+    waited_until_ns: int = 0
+    faults: set[Fault] = field(default_factory=set)
+    freshness: Freshness | None = None
+    why_not: str = "its files have not been looked at yet"
+    claimed_term: int = 0
+    master_id: int = 0
+    standby_of: tuple[int, int] = (0, 0)
+    sequence: int = 0
+    last_sent_ns: int = 0
+    lease_until_ns: int = 0
+    resigned_term: int = 0
+    resign_repeats: int = 0
+    demotion_at_change: int = 0
+    demotion_changed_ns: int = 0
+    is_sending_failing: bool = False
+    is_paused: bool = False
+    is_stopping: bool = False
+    is_plan_started: bool = False
+    is_plan_over: bool = False
+    is_aborting: bool = False
+    has_link: bool | None = None
+    adopts: bool = False
+    promotion_cause: Cause = Cause.MASTER_DOWN
+    is_master_lost: bool = False
+    has_deferred: bool = False
+    extensions: int = 0
+    advert_due_ns: int | None = None
+    master_deadline_ns: int | None = None
+    listen_deadline_ns: int | None = None
+    name_deadline_ns: int | None = None
+    effects: list[Effect] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Start from the state on disk: what was read from it is durable."""
+        self.durable = self.persistent
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect to the answer to the present event."""
+        self.effects.append(effect)
+
+    def move(self, cause: Cause, now_ns: int) -> None:
+        """Change the role as the table says; a change that is not in the table is a bug."""
+        target = TRANSITIONS.get((self.role, cause))
+        invariant(target is not None, f"no transition from {self.role.name} by {cause.name}")
+        if target is not None:
+            self.emit(Transition(self.role, target, cause, self.claimed_term or self.persistent.term, now_ns))
+            self.role = target
+
+    def demotion(self, now_ns: int) -> int:
+        """Return the demotion counter as it has decayed until now."""
+        age_ns = now_ns - self.demotion_changed_ns
+        left = timing.decayed_demotion(self.demotion_at_change, age_ns, self.settings.demotion_half_life_ns)
+        return max(left, timing.DEMOTION_FULL) if self.is_sending_failing else left
+
+    def raise_demotion(self, now_ns: int) -> None:
+        """Count one failure of this node."""
+        left = self.demotion(now_ns)
+        self.demotion_at_change = min(timing.DEMOTION_MAX, left + timing.DEMOTION_FULL)
+        self.demotion_changed_ns = now_ns
+
+    def skew_ns(self, now_ns: int) -> int:
+        """Return this node's own skew at the moment."""
+        return timing.skew_ns(self.settings.interval_ns, self.settings.priority, self.demotion(now_ns))
+
+    def silence_ns(self) -> int:
+        """Return the shortest silence after which some other node may have taken over."""
+        return self.settings.missed_adverts * self.settings.interval_ns
+
+    def master_down_ns(self, now_ns: int, peer_interval_ns: int = 0) -> int:
+        """Return the master-down interval against a master of that interval."""
+        return timing.master_down_interval_ns(
+            self.settings.interval_ns, peer_interval_ns, self.settings.missed_adverts, self.skew_ns(now_ns)
+        )
+
+    def standing(self, now_ns: int) -> claims.Standing:
+        """Return what this node brings to a comparison of trailers."""
+        return claims.Standing((self.demotion(now_ns), 255 - self.settings.priority), self.settings.me.address)
+
+    def plain_standing(self, now_ns: int) -> claims.Standing:
+        """Return what this node brings to a comparison of CARP headers."""
+        skew = timing.advskew(self.settings.priority, self.demotion(now_ns))
+        return claims.plain_standing(self.settings.advbase, skew, self.settings.me.address)
+
+    def persist(self, **changes: int) -> None:
+        """Change what must survive a restart, and have it written if that is news."""
+        wanted = replace(self.persistent, **changes)
+        if wanted != self.persistent:
+            invariant(wanted.term >= self.persistent.term, "terms only grow")
+            self.persistent = wanted
+            self.emit(Persist(wanted))
+
+    def send(self, now_ns: int, *, hold_ms: int = 0) -> None:
+        """Send an advert (or, in a role that claims nothing, a report) and plan the next one."""
+        if self.has_link is not True:
+            self.advert_due_ns = now_ns + self.settings.interval_ns
+            return
+        invariant(not self.role.claims or self.claimed_term <= self.durable.term, "a claimed term is on disk first")
+        self.sequence += 1
+        self.emit(Send(self._advert(now_ns, hold_ms)))
+        self.advert_due_ns = now_ns + self.settings.interval_ns
+        if self.role is Role.MASTER:
+            self.last_sent_ns = now_ns
+            self.lease_until_ns = now_ns + self.silence_ns() + hold_ms * timing.NS_PER_MS
+            self.emit(RenewLease(self.lease_until_ns))
+
+    def say_resigned(self, now_ns: int) -> None:
+        """Tell everybody that this node serves its term no more."""
+        self.resigned_term = self.claimed_term
+        self.resign_repeats = RESIGN_REPEATS
+        self.send(now_ns)
+
+    def _advert(self, now_ns: int, hold_ms: int) -> Advert:
+        demotion = self.demotion(now_ns)
+        is_resigning = self.resign_repeats > 0 and not self.role.claims
+        if is_resigning:
+            self.resign_repeats -= 1
+        term = self.resigned_term if is_resigning else self.persistent.term
+        return Advert(
+            node_id=self.settings.node_id,
+            epoch=self.identity.epoch,
+            sequence=self.sequence,
+            nonce=self.identity.nonce,
+            role=self.role,
+            term=self.claimed_term if self.role.claims else term,
+            served_term=self.persistent.served_term,
+            interval_us=self.settings.interval_ns // 1000,
+            hold_ms=hold_ms,
+            priority=self.settings.priority,
+            demotion=demotion,
+            flags=self._flags(now_ns, is_resigning=is_resigning),
+            freshness=self.freshness,
+            vote_term=self.durable.vote_term,
+            vote_for=self.durable.vote_for,
+            config_digest=self.settings.config_digest,
+            acks=self.peers.acks(),
+            advbase=self.settings.advbase,
+            advskew=timing.advskew(self.settings.priority, demotion),
+        )
+
+    def _flags(self, now_ns: int, *, is_resigning: bool) -> Flags:
+        flags = Flags.CAN_SPLIT
+        if not self.why_not:
+            flags |= Flags.PROMOTABLE
+        if self.is_paused:
+            flags |= Flags.PAUSED
+        if self.settings.me.is_witness:
+            flags |= Flags.WITNESS
+        if is_resigning:
+            flags |= Flags.RESIGNED
+        if self.wants_master(now_ns):
+            flags |= Flags.WANTS_MASTER
+        return flags
+
+    def wants_master(self, now_ns: int) -> bool:
+        """Tell whether this node asks a worse master to hand over (preempt)."""
+        master = self.peers.get(self.master_id)
+        if not self.settings.preempt or self.role is not Role.BACKUP or self.why_not or master is None:
+            return False
+        if master.advert is None or master.advert.role is not Role.MASTER:
+            return False
+        theirs = claims.standing_of(master.advert, master.member.address)
+        return self.standing(now_ns).is_better_than(theirs, self.settings.tie_break)
+
+    def may_promote(self, now_ns: int) -> bool:
+        """Tell whether this node could open a term now, were there no master."""
+        is_free = not self.faults and not self.is_paused and not self.is_stopping
+        has_files = not self.why_not and not self.settings.me.is_witness
+        has_waited = now_ns - self.started_ns >= self.settings.start_wait_ns
+        return is_free and has_files and (has_waited or self.peers.have_all_reported())

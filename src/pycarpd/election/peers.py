@@ -1,0 +1,85 @@
+"""What a node has heard of the other members. Bounded by the member list; strangers never get in."""
+
+from dataclasses import dataclass
+
+from pycarpd.election.model import Ack, Advert, Flags, Freshness, Member, Role
+
+
+@dataclass(slots=True)
+class Peer:
+    """One other member: the newest advert heard from it, and when."""
+
+    member: Member
+    advert: Advert | None = None
+    is_proven: bool = False
+    heard_ns: int = 0
+    hears_me: bool = False
+
+    @property
+    def is_promotable(self) -> bool:
+        """True when its newest advert said that it could take over."""
+        return self.advert is not None and Flags.PROMOTABLE in self.advert.flags
+
+    @property
+    def freshness(self) -> Freshness | None:
+        """Return the freshness its newest advert carried."""
+        return self.advert.freshness if self.advert is not None else None
+
+
+class PeerTable:
+    """The other members by node id."""
+
+    def __init__(self, members: tuple[Member, ...], own_id: int, own_nonce: int) -> None:
+        self._own_id = own_id
+        self._own_nonce = own_nonce
+        self._peers = {m.node_id: Peer(m) for m in members if m.node_id != own_id}
+
+    def heard(self, advert: Advert, *, is_proven: bool, received_ns: int) -> Peer | None:
+        """Remember the advert; returns its peer, or None for a node that is no member."""
+        peer = self._peers.get(advert.node_id)
+        if peer is None:
+            return None
+        peer.advert = advert
+        peer.is_proven = is_proven
+        peer.heard_ns = received_ns
+        peer.hears_me = any(a.node_id == self._own_id and a.nonce == self._own_nonce for a in advert.acks)
+        return peer
+
+    def all(self) -> tuple[Peer, ...]:
+        """Return every other member, heard or not."""
+        return tuple(self._peers.values())
+
+    def get(self, node_id: int) -> Peer | None:
+        """Return one other member."""
+        return self._peers.get(node_id)
+
+    def acks(self) -> tuple[Ack, ...]:
+        """Return what the next advert acknowledges: the newest advert of each member heard so far."""
+        return tuple(
+            Ack(p.advert.node_id, p.advert.nonce, p.advert.sequence)
+            for p in self._peers.values()
+            if p.advert is not None
+        )
+
+    def live(self, now_ns: int, horizon_ns: int) -> tuple[Peer, ...]:
+        """Return the proven peers heard within the horizon."""
+        return tuple(p for p in self._peers.values() if p.is_proven and now_ns - p.heard_ns <= horizon_ns)
+
+    def have_all_reported(self) -> bool:
+        """Tell whether every other member that could promote has been heard, proven, since this node started."""
+        return all(p.is_proven for p in self._peers.values() if not p.member.is_witness)
+
+    def fresher_candidate(self, own: Freshness | None, now_ns: int, horizon_ns: int) -> Peer | None:
+        """Return a live peer that could take over from newer metadata of the same file system."""
+        for peer in self.live(now_ns, horizon_ns):
+            theirs = peer.freshness
+            if peer.member.is_witness or not peer.is_promotable or theirs is None:
+                continue
+            if own is None or (theirs.metaid == own.metaid and theirs.version > own.version):
+                return peer
+        return None
+
+    def claimant(self, now_ns: int, horizon_ns: int) -> Peer | None:
+        """Return the live peer that serves in the highest term, if any does."""
+        masters = [p for p in self.live(now_ns, horizon_ns) if p.advert is not None and p.advert.role is Role.MASTER]
+        return max(masters, key=lambda p: p.advert.term if p.advert else 0, default=None)

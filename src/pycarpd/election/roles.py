@@ -1,0 +1,173 @@
+"""Entering and leaving roles: what each change of role makes happen, in which order."""
+
+from pycarpd.election.effects import (
+    AbortPromotion,
+    AttachVip,
+    DetachVip,
+    PreserveFiles,
+    StartDemotion,
+    StartPromotion,
+    Stopped,
+)
+from pycarpd.election.model import Cause, Persistent, Role
+from pycarpd.election.node import Fault, Node
+
+
+def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
+    """Enter BACKUP, listen for a whole master-down interval, and see that the metalogger runs."""
+    node.move(cause, now_ns)
+    node.claimed_term = 0
+    node.is_plan_started = node.is_plan_over = node.is_aborting = False
+    node.standby_of = (0, 0)
+    node.listen_deadline_ns = None
+    expect_master(node, 0, now_ns + node.master_down_ns(now_ns))
+    if not node.adopts:
+        node.emit(StartDemotion(node.persistent.term, 0))
+    settle_faults(node, now_ns)
+
+
+def expect_master(node: Node, master_id: int, deadline_ns: int) -> None:
+    """Believe in that master (0: nobody yet) until the deadline."""
+    node.master_id = master_id
+    node.master_deadline_ns = deadline_ns
+    node.is_master_lost = False
+    node.has_deferred = False
+
+
+def lose_master(node: Node, cause: Cause) -> None:
+    """Note that there is no master any more; the files are kept as they are at this moment."""
+    if node.master_id:
+        node.emit(PreserveFiles(node.persistent.term))
+    node.master_id = 0
+    node.master_deadline_ns = None
+    node.promotion_cause = cause
+    node.is_master_lost = True
+
+
+def try_promotion(node: Node, now_ns: int) -> None:
+    """Open a new term if there is no master and this host could serve; a fresher host is let go first, once."""
+    if node.role is not Role.BACKUP or not node.is_master_lost or node.master_deadline_ns is not None:
+        return
+    if not node.may_promote(now_ns):
+        return
+    fresher = node.peers.fresher_candidate(node.freshness, now_ns, node.master_down_ns(now_ns))
+    if fresher is not None and not node.has_deferred:
+        node.has_deferred = True
+        node.master_deadline_ns = now_ns + node.silence_ns()
+        return
+    start_promotion(node, node.promotion_cause, now_ns)
+
+
+def start_promotion(node: Node, cause: Cause, now_ns: int) -> None:
+    """Open a new term: nothing is advertised and no plan runs before the term is on disk."""
+    node.claimed_term = node.persistent.term + 1
+    node.move(cause, now_ns)
+    node.is_plan_started = node.is_plan_over = False
+    node.master_deadline_ns = None
+    node.resign_repeats = 0
+    node.advert_due_ns = None
+    node.persist(term=node.claimed_term)
+
+
+def on_durable(node: Node, persistent: Persistent, now_ns: int) -> None:
+    """Go on with what had to wait until the term was on disk."""
+    node.durable = persistent
+    if node.durable.term < node.claimed_term:
+        return
+    if node.role is Role.PROMOTING and not node.is_plan_started:
+        node.is_plan_started = True
+        node.send(now_ns)
+        node.emit(StartPromotion(node.claimed_term))
+    elif node.role is Role.INIT and node.adopts and node.claimed_term:
+        become_master(node, Cause.ADOPTED, now_ns)
+
+
+def become_master(node: Node, cause: Cause, now_ns: int) -> None:
+    """Serve: the address first, since mfsmaster answers already, then the advert."""
+    node.move(cause, now_ns)
+    node.adopts = False
+    node.master_id = node.settings.node_id
+    node.master_deadline_ns = None
+    node.listen_deadline_ns = None
+    node.emit(AttachVip(node.claimed_term))
+    node.send(now_ns)
+    node.persist(served_term=max(node.persistent.served_term, node.claimed_term))
+
+
+def suspend(node: Node, cause: Cause, now_ns: int) -> None:
+    """Stop being reachable at once but keep mfsmaster: perhaps nobody else was elected."""
+    node.emit(DetachVip())
+    node.move(cause, now_ns)
+    node.lease_until_ns = 0
+    listen(node, now_ns)
+
+
+def listen(node: Node, now_ns: int) -> None:
+    """Wait for as long as any successor must have advertised, if this node can hear at all."""
+    if Fault.LINK in node.faults:
+        node.listen_deadline_ns = None
+    else:
+        node.listen_deadline_ns = now_ns + node.silence_ns() + node.settings.interval_ns // 2
+        node.advert_due_ns = node.listen_deadline_ns
+
+
+def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:
+    """Give up the claim: address away first, then the plan; the resignation comes when mfsmaster is gone."""
+    was = node.role
+    has_claimed = was is not Role.PROMOTING or node.is_plan_started
+    if was is Role.MASTER:
+        node.emit(DetachVip())
+    node.move(cause, now_ns)
+    node.lease_until_ns = 0
+    node.listen_deadline_ns = None
+    node.advert_due_ns = now_ns + node.settings.interval_ns
+    node.resigned_term = node.claimed_term if has_claimed and cause is not Cause.OUTRANKED else 0
+    if was is not Role.PROMOTING:
+        node.emit(StartDemotion(node.claimed_term, successor))
+    elif node.is_plan_started and not node.is_plan_over:
+        node.is_aborting = True
+        node.emit(AbortPromotion(node.claimed_term))
+    else:
+        finish_demotion(node, now_ns)
+
+
+def finish_demotion(node: Node, now_ns: int) -> None:
+    """No mfsmaster runs here any more: say so, and be a BACKUP or end."""
+    if node.resigned_term:
+        node.say_resigned(now_ns)
+    if node.is_stopping:
+        node.emit(Stopped())
+        return
+    become_backup(node, Cause.DEMOTED, now_ns)
+
+
+def fall_silent(node: Node, cause: Cause, now_ns: int) -> None:
+    """Leave the election at once because of a fault; whoever claimed the address gives it up audibly."""
+    was = node.role
+    if was in (Role.MASTER, Role.SUSPENDED):
+        node.emit(DetachVip())
+    node.move(cause, now_ns)
+    node.master_deadline_ns = None
+    node.listen_deadline_ns = None
+    node.lease_until_ns = 0
+    if was in (Role.MASTER, Role.SUSPENDED, Role.PROMOTING):
+        node.say_resigned(now_ns)
+    node.claimed_term = 0
+
+
+def settle_faults(node: Node, now_ns: int) -> None:
+    """Take a BACKUP with a fault to FAULT."""
+    causes = {
+        Fault.LINK: Cause.LINK_DOWN,
+        Fault.WORKER: Cause.WORKER_LOST,
+        Fault.NAME: Cause.DUPLICATE_NAME,
+    }
+    if node.role is Role.BACKUP and node.faults:
+        fault = next(f for f in Fault if f in node.faults)
+        fall_silent(node, causes[fault], now_ns)
+
+
+def recover(node: Node, cause: Cause, now_ns: int) -> None:
+    """Leave FAULT when the last fault is gone."""
+    if node.role is Role.FAULT and not node.faults:
+        become_backup(node, cause, now_ns)
