@@ -1,1 +1,1 @@
-
+"""The counter: the control API on a Unix socket, its models, coded reports, history and metrics."""
