@@ -1,0 +1,201 @@
+"""Who a laboratory belongs to, and how it goes away: whatever happened, nothing of it may stay behind.
+
+A laboratory is a prefix (``pc<pid>`` or ``pc<pid>x<n>``) that begins the name of every namespace, one
+directory, and one record under /run/pycarpd-lab that names both together with the owning process. Everything
+can be found again from the record alone, so any later run clears away what a killed owner has left.
+"""
+
+import atexit
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+from netns.commands import LaboratoryError, end, eventually, must, run, start_ticks
+
+RECORDS: Final = Path("/run/pycarpd-lab")
+NETNS_ETC: Final = Path("/etc/netns")
+_KILL_WITHIN_S: Final = 10.0
+_serial = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is written down about a laboratory: enough to use it from elsewhere and to clear it away."""
+
+    prefix: str
+    directory: str
+    pid: int
+    pid_start: int
+    hosts: tuple[str, ...] = ()
+    options: dict[str, Any] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Return where this record lies."""
+        return RECORDS / f"{self.prefix}.json"
+
+    @property
+    def is_owned(self) -> bool:
+        """True while the very process that made the laboratory lives."""
+        return start_ticks(self.pid) == self.pid_start
+
+    def write(self) -> None:
+        """Write the record, whole or not at all."""
+        RECORDS.mkdir(exist_ok=True)
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self)))
+        fresh.rename(self.path)
+
+
+def records() -> list[Record]:
+    """Return every laboratory written down on this machine, oldest first."""
+    found = []
+    for path in sorted(RECORDS.glob("*.json"), key=lambda p: p.stat().st_mtime):
+        fields = json.loads(path.read_text())
+        fields["hosts"] = tuple(fields["hosts"])
+        found.append(Record(**fields))
+    return found
+
+
+def reap() -> list[str]:
+    """Clear away the laboratories of owners that are gone; return their prefixes."""
+    gone = [record for record in records() if not record.is_owned]
+    for record in gone:
+        dismantle(record)
+    return [record.prefix for record in gone]
+
+
+def namespaces(prefix: str) -> list[str]:
+    """Return the names of the laboratory's namespaces that exist now."""
+    listed = must("ip", "netns", "list").splitlines()
+    return [name for name in (line.split()[0] for line in listed if line) if name.startswith(f"{prefix}-")]
+
+
+def kill_namespace(name: str) -> None:
+    """SIGKILL every process in a namespace until none is left; raises LaboratoryError after ten seconds."""
+
+    def is_empty() -> bool:
+        pids = must("ip", "netns", "pids", name).split()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        return not pids
+
+    eventually(is_empty, _KILL_WITHIN_S, f"no process left in {name}", every_s=0.01)
+
+
+def mounts_below(directory: Path) -> list[str]:
+    """Return the mount points below *directory*, innermost first, without touching any of them."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    return sorted((p for p in points if p.startswith(f"{directory}/")), key=len, reverse=True)
+
+
+def dismantle(record: Record, *, keep_files: bool = False) -> None:
+    """Remove every trace of a laboratory, going on past what resists; raises LaboratoryError about the rest."""
+    faults: list[str] = []
+    directory = Path(record.directory)
+    for name in namespaces(record.prefix):
+        try:
+            kill_namespace(name)
+        except LaboratoryError as error:
+            faults.append(str(error))
+    for point in mounts_below(directory):
+        _note(faults, "umount", "-l", point)
+    for name in namespaces(record.prefix):
+        _note(faults, "ip", "netns", "delete", name)
+    for entry in NETNS_ETC.glob(f"{record.prefix}-*"):
+        shutil.rmtree(entry)
+    if mounts_below(directory):
+        faults.append(f"still mounted, so {directory} stays: {mounts_below(directory)}")
+    elif not keep_files and directory.exists():
+        shutil.rmtree(directory)
+    if faults:
+        raise LaboratoryError(f"{record.prefix} could not be cleared away: " + "; ".join(faults))
+    record.path.unlink(missing_ok=True)
+
+
+def _note(faults: list[str], *argv: str) -> None:
+    completed = run(*argv)
+    if not completed.succeeded:
+        faults.append(completed.describe())
+
+
+class Owner:
+    """The one object that a laboratory lives and dies with; a context manager, released at exit as well."""
+
+    def __init__(self, *, keep_files: bool = False, handle_signals: bool = False) -> None:
+        serial = next(_serial)
+        prefix = f"pc{os.getpid()}" if serial == 1 else f"pc{os.getpid()}x{serial}"
+        directory = Path(tempfile.mkdtemp(prefix=f"{prefix}-"))
+        # MooseFS's daemons drop to their own user and must be able to walk down to their files.
+        directory.chmod(0o755)
+        started = start_ticks(os.getpid())
+        if started is None:
+            raise LaboratoryError("/proc does not know this process; is it mounted?")
+        self.record = Record(prefix, str(directory), os.getpid(), started)
+        self.keep_files = keep_files
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._is_released = False
+        self.record.write()
+        atexit.register(self.release)
+        if handle_signals:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, _leave)
+
+    @property
+    def prefix(self) -> str:
+        """Return what the names of all namespaces begin with."""
+        return self.record.prefix
+
+    @property
+    def directory(self) -> Path:
+        """Return the directory that holds everything."""
+        return Path(self.record.directory)
+
+    def describe(self, hosts: tuple[str, ...], options: dict[str, Any]) -> None:
+        """Write down what the laboratory consists of, so that another process can use it."""
+        record = self.record
+        self.record = Record(record.prefix, record.directory, record.pid, record.pid_start, hosts, options)
+        self.record.write()
+
+    def adopt(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """Take on a process that was started for the laboratory, to end it with the laboratory."""
+        self._helpers.append(process)
+        return process
+
+    def release(self) -> None:
+        """Take everything down, once; raises LaboratoryError when something is left behind."""
+        if self._is_released or os.getpid() != self.record.pid:
+            return
+        self._is_released = True
+        atexit.unregister(self.release)
+        for process in self._helpers:
+            process.kill()
+        dismantle(self.record, keep_files=self.keep_files)
+        for process in self._helpers:
+            end(process)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    # A second signal must not cut the clearing away short.
+    for ignored in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(ignored, signal.SIG_IGN)
+    raise SystemExit(128 + number)

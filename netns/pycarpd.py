@@ -1,0 +1,190 @@
+"""pycarpd on the laboratory's hosts: configuration files, daemons, and what `pycarpctl status --json` says.
+
+The laboratory knows pycarpd only by its commands and its configuration file.
+"""
+
+import json
+import secrets
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from netns.commands import end, run, spawn
+from netns.owner import Owner
+from netns.topology import INTERFACE, VIP_CIDR, Process, Topology
+
+_STATUS_WITHIN_S: Final = 5.0
+_STOP_WITHIN_S: Final = 20.0
+COMMANDS: Final = Path(sys.executable).parent
+_CONFIG: Final = """\
+[node]
+name = "{name}"
+state_dir = "{state_dir}"
+run_dir = "{run_dir}"
+
+[cluster]
+vhid = 10
+interface = "{interface}"
+virtual_addresses = ["{vip}"]
+key_file = "{key_file}"
+members = {{ {members} }}
+arbiter = "{arbiter}"
+profile = "{profile}"
+{cluster_lines}
+
+[moosefs]
+data_path = "{data_path}"
+master_config = "{etc}/mfsmaster.cfg"
+metalogger_config = "{etc}/mfsmetalogger.cfg"
+also_start = []
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration of all hosts says; ``cluster_lines`` are further TOML lines of [cluster], by host or ""."""
+
+    profile: str = "default"
+    arbiter: str = "none"
+    cluster_lines: tuple[tuple[str, str], ...] = ()
+
+    def lines_of(self, host: str) -> str:
+        """Return the further lines for one host: the ones for every host, then its own."""
+        return "\n".join(text for name, text in self.cluster_lines if name in ("", host))
+
+    def as_options(self) -> dict[str, Any]:
+        """Return the settings as they stand in a laboratory's record."""
+        return asdict(self)
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> Self:
+        """Return the settings from a laboratory's record."""
+        lines = tuple((name, text) for name, text in options["cluster_lines"])
+        return cls(options["profile"], options["arbiter"], lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What pycarpctl says of a host; every field is empty when it said nothing."""
+
+    exit_status: int
+    fields: dict[str, Any]
+
+    @property
+    def role(self) -> str:
+        """Return the role's word, "" when pycarpd does not answer."""
+        return str(self.fields.get("role", ""))
+
+    @property
+    def is_promotable(self) -> bool:
+        """True when the host says that it could take over now."""
+        return bool((self.fields.get("freshness") or {}).get("promotable", False))
+
+    @property
+    def why_not(self) -> str:
+        """Return why the host could not take over, in its own words."""
+        return str((self.fields.get("freshness") or {}).get("why_not") or "")
+
+
+class Daemons:
+    """pycarpd on every metadata host of a laboratory."""
+
+    def __init__(self, topology: Topology, owner: Owner | None, settings: Settings) -> None:
+        self.topology = topology
+        self.settings = settings
+        self.hosts = tuple(name for name, host in topology.hosts.items() if host.is_metadata_host)
+        self._owner = owner
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def prepare(self) -> None:
+        """Write every host's configuration and the one key they share."""
+        key_line = secrets.token_hex(32) + "\n"
+        for host in self.hosts:
+            directory = self.topology.host_directory(host)
+            for name in ("state", "run"):
+                (directory / name).mkdir(mode=0o755)
+            key_file = directory / "key"
+            key_file.touch(mode=0o600)
+            key_file.write_text(key_line)
+        self.write_configs()
+
+    def write_configs(self) -> None:
+        """Write every host's configuration file as the settings say."""
+        for host in self.hosts:
+            self.config(host).write_text(self._config_text(host))
+
+    def config(self, host: str) -> Path:
+        """Return a host's configuration file."""
+        return self.topology.host_directory(host) / "pycarpd.toml"
+
+    def log(self, host: str) -> Path:
+        """Return the file that pycarpd's output on a host is appended to."""
+        return self.topology.host_directory(host) / "pycarpd.log"
+
+    def start(self, host: str) -> None:
+        """Start `pycarpd run` on a host; returns at once."""
+        argv = self.topology.inside(host, str(COMMANDS / "pycarpd"), "run", "--config", str(self.config(host)))
+        process = spawn(argv, self.log(host))
+        self._running[host] = process
+        if self._owner is not None:
+            self._owner.adopt(process)
+
+    def stop(self, host: str) -> int | None:
+        """Stop pycarpd on a host by SIGTERM and return its exit status; SIGKILL, and None, after twenty seconds."""
+        process = self._running.pop(host)
+        process.terminate()
+        try:
+            return process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            end(process)
+            return None
+
+    def control(self, host: str, *arguments: str, timeout_s: float = _STATUS_WITHIN_S) -> tuple[int, str]:
+        """Run pycarpctl against a host and return its exit status and output."""
+        argv = (str(COMMANDS / "pycarpctl"), "--config", str(self.config(host)), *arguments)
+        completed = run(*argv, timeout_s=timeout_s)
+        return completed.status, completed.output + completed.errors
+
+    def status(self, host: str) -> Status:
+        """Ask a host's pycarpd for its status; a host that does not answer has an empty one."""
+        argv = (str(COMMANDS / "pycarpctl"), "--config", str(self.config(host)), "status", "--json")
+        completed = run(*argv, timeout_s=_STATUS_WITHIN_S)
+        try:
+            fields = json.loads(completed.output)
+        except json.JSONDecodeError:
+            fields = {}
+        return Status(completed.status, fields if isinstance(fields, dict) else {})
+
+    def processes(self, host: str) -> dict[str, Process]:
+        """Return pycarpd's processes on a host by what they are: supervisor, heartbeat, worker."""
+        ours = [p for p in self.topology.processes(host) if any("pycarpd" in word for word in p.arguments)]
+        pids = {p.pid for p in ours}
+        named: dict[str, Process] = {}
+        for process in ours:
+            words = " ".join(process.arguments)
+            if process.parent not in pids:
+                named.setdefault("supervisor", process)
+            elif "heartbeat" in words:
+                named.setdefault("heartbeat", process)
+            elif "worker" in words:
+                named.setdefault("worker", process)
+        return named
+
+    def _config_text(self, host: str) -> str:
+        directory = self.topology.host_directory(host)
+        return _CONFIG.format(
+            name=host,
+            state_dir=directory / "state",
+            run_dir=directory / "run",
+            interface=INTERFACE,
+            vip=VIP_CIDR,
+            key_file=directory / "key",
+            members=", ".join(f'{name} = "{self.topology.hosts[name].address}"' for name in self.hosts),
+            arbiter=self.settings.arbiter,
+            profile=self.settings.profile,
+            cluster_lines=self.settings.lines_of(host),
+            data_path=directory / "mfs",
+            etc=directory / "etc",
+        )

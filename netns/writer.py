@@ -1,0 +1,202 @@
+"""A client that writes for its life, and the check that nothing acknowledged was lost.
+
+``python -m netns.writer write DIRECTORY LOG STOP`` makes small files one after the other (create, write, fsync,
+close) until the file STOP appears; after each it appends a record to LOG, which is outside the mount. A record
+is the promise that the file was acknowledged. ``python -m netns.writer verify DIRECTORY LOG`` reads every
+acknowledged file back and prints its verdict as JSON. A file's content follows from its name, so a wrong byte
+is seen without a copy.
+"""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from netns.commands import Completed, LaboratoryError, boottime_ns, bound_to_parent, eventually, run, spawn
+from netns.owner import Owner
+
+_SIZE_MAX: Final = 8192
+_PAUSE_S: Final = 0.005
+_AFTER_ERROR_S: Final = 0.05
+_VERIFY_WITHIN_S: Final = 120.0
+_REPOSITORY: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A file that was written, synced and closed without an error; times are CLOCK_BOOTTIME."""
+
+    name: str
+    size: int
+    sha256: str
+    began_ns: int
+    done_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriterReport:
+    """What a writer saw: how many files, the longest time without one, and the errors it was given."""
+
+    acknowledged: int
+    longest_gap_ms: float
+    gap_began_ns: int
+    gap_ended_ns: int
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of the acknowledged files."""
+
+    checked: int
+    lost: int
+    short: int
+    wrong: int
+
+    @property
+    def is_good(self) -> bool:
+        """True when every acknowledged byte is there."""
+        return not (self.lost or self.short or self.wrong)
+
+
+def content_of(name: str) -> bytes:
+    """Return the content of the file of that name: 1 to 8192 bytes."""
+    source = random.Random(name)  # noqa: S311 - known content, no secret
+    return source.randbytes(source.randint(1, _SIZE_MAX))
+
+
+def read_log(log: Path) -> tuple[list[Acknowledged], list[str]]:
+    """Return the acknowledged files and the errors a writer has logged so far."""
+    if not log.exists():
+        return [], []
+    records = [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
+    errors = [record["error"] for record in records if "error" in record]
+    return [Acknowledged(**record) for record in records if "error" not in record], errors
+
+
+def report(log: Path, *, until_ns: int | None = None) -> WriterReport:
+    """Sum a log up; with *until_ns* a writer that has not come back counts as waiting until then."""
+    files, errors = read_log(log)
+    moments = [file.done_ns for file in files]
+    if until_ns is not None and moments:
+        moments.append(max(until_ns, moments[-1]))
+    gaps = [(later - earlier, earlier, later) for earlier, later in pairwise(moments)]
+    gap, began, ended = max(gaps, default=(0, 0, 0))
+    return WriterReport(len(files), gap / 1e6, began, ended, tuple(errors))
+
+
+class Writer:
+    """A writer process on a mount, with its log."""
+
+    def __init__(self, owner: Owner, mount: Path, name: str = "writer") -> None:
+        self.directory_name = name
+        self.log = owner.directory / f"{name}.jsonl"
+        self._stop = owner.directory / f"{name}.stop"
+        self._owner = owner
+        argv = [sys.executable, "-m", "netns.writer", "write", str(mount / name), str(self.log), str(self._stop)]
+        output = owner.directory / f"{name}.log"
+        self._process: subprocess.Popen[bytes] = owner.adopt(spawn(bound_to_parent(argv), output, cwd=_REPOSITORY))
+
+    def wait_for(self, files: int, within_s: float) -> None:
+        """Wait until so many files are acknowledged; raises LaboratoryError."""
+        eventually(lambda: len(read_log(self.log)[0]) >= files, within_s, f"{files} files written")
+
+    def wait_after(self, moment_ns: int, within_s: float) -> Acknowledged:
+        """Wait for the first file that was begun after a moment of CLOCK_BOOTTIME; raises LaboratoryError."""
+
+        def first() -> Acknowledged | None:
+            return next((f for f in read_log(self.log)[0] if f.began_ns > moment_ns), None)
+
+        return eventually(first, within_s, "a file written afterwards")
+
+    def stop(self, within_s: float = 15.0) -> WriterReport:
+        """Let the writer finish the file it is at and sum up.
+
+        A stuck one is killed and counts as waiting till now.
+        """
+        self._stop.touch()
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return report(self.log, until_ns=boottime_ns())
+        return report(self.log)
+
+    def verify(self, mount: Path) -> Verdict:
+        """Read every acknowledged file back through a mount; give it a fresh one, which has nothing cached."""
+        argv = [sys.executable, "-m", "netns.writer", "verify", str(mount / self.directory_name), str(self.log)]
+        completed: Completed = run(
+            *argv, timeout_s=_VERIFY_WITHIN_S, env={**os.environ, "PYTHONPATH": str(_REPOSITORY)}
+        )
+        if not completed.succeeded:
+            raise LaboratoryError(completed.describe())
+        return Verdict(**json.loads(completed.output))
+
+
+def _write_one(directory: Path, name: str) -> Acknowledged:
+    data = content_of(name)
+    began_ns = boottime_ns()
+    number = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        written = os.write(number, data)
+        if written != len(data):
+            raise OSError(0, f"only {written} of {len(data)} bytes were taken")
+        os.fsync(number)
+    finally:
+        os.close(number)
+    return Acknowledged(name, len(data), hashlib.sha256(data).hexdigest(), began_ns, boottime_ns())
+
+
+def _write(directory: Path, log_path: Path, stop: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    number = 0
+    while not stop.exists():
+        number += 1
+        name = f"f{number:07d}"
+        try:
+            record: dict[str, object] = asdict(_write_one(directory, name))
+        except OSError as error:
+            record = {"name": name, "error": str(error), "at_ns": boottime_ns()}
+        os.write(log, (json.dumps(record) + "\n").encode())
+        time.sleep(_AFTER_ERROR_S if "error" in record else _PAUSE_S)
+
+
+def _verify(directory: Path, log: Path) -> Verdict:
+    counts = {"lost": 0, "short": 0, "wrong": 0}
+    files, _errors = read_log(log)
+    for file in files:
+        fate = _fate_of(directory, file)
+        if fate:
+            counts[fate] += 1
+    return Verdict(len(files), **counts)
+
+
+def _fate_of(directory: Path, file: Acknowledged) -> str:
+    try:
+        data = (directory / file.name).read_bytes()
+    except OSError:
+        return "lost"
+    if len(data) < file.size:
+        return "short"
+    return "" if hashlib.sha256(data).hexdigest() == file.sha256 else "wrong"
+
+
+def main(arguments: list[str]) -> None:
+    """Write or verify, as the module's text says."""
+    verb, directory, log, *rest = arguments
+    if verb == "write":
+        _write(Path(directory), Path(log), Path(rest[0]))
+    else:
+        print(json.dumps(asdict(_verify(Path(directory), Path(log)))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
