@@ -151,14 +151,15 @@ class Node:
             self.emit(RenewLease(self.lease_until_ns))
 
     def say_resigned(self, now_ns: int) -> None:
-        """Tell everybody that this node serves its term no more."""
+        """Tell everybody, in one burst, that this node serves its term no more: it may be gone a moment later."""
         self.resigned_term = self.claimed_term
         self.resign_repeats = RESIGN_REPEATS
-        self.send(now_ns)
+        for _ in range(RESIGN_REPEATS):
+            self.send(now_ns)
 
     def _advert(self, now_ns: int, hold_ms: int) -> Advert:
         demotion = self.demotion(now_ns)
-        is_resigning = self.resign_repeats > 0 and not self.role.claims
+        is_resigning = self.resign_repeats > 0
         if is_resigning:
             self.resign_repeats -= 1
         term = self.resigned_term if is_resigning else self.persistent.term

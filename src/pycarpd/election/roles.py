@@ -15,6 +15,8 @@ from pycarpd.election.node import Fault, Node
 
 def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
     """Enter BACKUP, listen for a whole master-down interval, and see that the metalogger runs."""
+    if cause is Cause.STARTED:
+        node.emit(DetachVip())  # one that an earlier run has left behind
     node.move(cause, now_ns)
     node.claimed_term = 0
     node.is_plan_started = node.is_plan_over = node.is_aborting = False
