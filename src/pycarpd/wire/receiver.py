@@ -2,12 +2,12 @@
 
 Theory of operation. A datagram is judged in three stages. What costs nothing: lengths, TTL, version, VHID, the
 trailer's magic. What needs a hash: checksum, MAC and digest. What needs memory: the sender's place in the
-configuration, its boot epoch and its replay window. Only a datagram that passed all of it changes anything but counters.
+configuration, its boot epoch and its replay window. Only what passed all of them changes anything but counters.
 
 Authenticated and not heard before is not yet fresh: a node that has just booted has heard nothing, so a recording of
 last week passes. Therefore each node draws a nonce at its start and says it in its adverts, and its peers echo the
-newest nonce they hear from it. An advert of a boot epoch in which its sender has echoed our nonce was made after our start
-and is ACCEPTED; before that it is UNPROVEN, good for nothing but being acknowledged.
+newest nonce they hear from it. An advert of a boot epoch in which its sender has echoed our nonce was made after our
+start and is ACCEPTED; before that it is UNPROVEN, good for nothing but being acknowledged.
 
 Rules:
 - memory is bounded by the member table, and for plain CARP adverts by PLAIN_SOURCES_MAX;
