@@ -48,7 +48,7 @@ _NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """A step has begun (``elapsed_ms`` None) or ended, or was cancelled and does not come back (``is_stuck``)."""
+    """A step has begun (``elapsed_ms`` None), has ended, or does not come back when cancelled."""
 
     plan: str
     step: str
@@ -117,7 +117,7 @@ class PlanExecutor(Generic[ContextT]):
         return self._begin(plan, context)
 
     def recover(self) -> bool:
-        """Take back what an interrupted process has left; on_finish gets an Outcome, named none if nothing."""
+        """Take back what an interrupted process has left; without anything the Outcome's plan is ``none``."""
         return self._begin(None, None)
 
     def abort(self, reason: str) -> None:
@@ -144,16 +144,12 @@ class PlanExecutor(Generic[ContextT]):
             self._drive = None
         self._on_finish(outcome)
 
-    def _execute(
-        self, drive: "_Drive[ContextT]", plan: Plan[ContextT] | None, context: ContextT | None
-    ) -> Outcome:
+    def _execute(self, drive: "_Drive[ContextT]", plan: Plan[ContextT] | None, context: ContextT | None) -> Outcome:
         outcome = self._take_back(drive)
         if plan is None or context is None:
             return outcome
         if outcome.undo_faults or (outcome.fault is not None and outcome.plan == "none"):
-            return Outcome(
-                plan.plan_id, plan.name, ok=False, fault=outcome.fault, undo_faults=outcome.undo_faults
-            )
+            return Outcome(plan.plan_id, plan.name, ok=False, fault=outcome.fault, undo_faults=outcome.undo_faults)
         opened = PlanOpened(plan.plan_id, plan.name, plan.parameters)
         return drive.run(plan, context, lambda runner, now: runner.start(opened, plan.spec, now))
 
@@ -166,9 +162,7 @@ class PlanExecutor(Generic[ContextT]):
                 return Outcome("", "none", ok=False, fault=interrupted)
             case OpenPlan():
                 plan, context = self._rebuild(interrupted)
-                return drive.run(
-                    plan, context, lambda runner, now: runner.recover(interrupted, plan.spec, now)
-                )
+                return drive.run(plan, context, lambda runner, now: runner.recover(interrupted, plan.spec, now))
             case _:
                 assert_never(interrupted)
 

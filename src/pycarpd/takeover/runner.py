@@ -284,9 +284,7 @@ class Runner:
         return (Execute(step.name, Verb.UNDO),)
 
     def _on_undone(self, step: str, fault: StepFault | None, now_ns: int) -> tuple[Command, ...]:
-        invariant(
-            self._stage is _Stage.UNDOING and self._to_undo[0].name == step, f"{step} is not being undone"
-        )
+        invariant(self._stage is _Stage.UNDOING and self._to_undo[0].name == step, f"{step} is not being undone")
         self._undo_attempts += 1
         if fault is not None and self._undo_attempts < UNDO_ATTEMPTS_MAX:
             return self._undo_next(now_ns)

@@ -1,0 +1,68 @@
+"""From whatever lies in DATA_PATH to a proved, servable set of files in the place of the old ones."""
+
+import os
+import shutil
+import threading
+
+from pycarpd.linux.files import fsync_directory
+from pycarpd.moosefs.chain import Chain, ChainRefusal, prove, write_layout
+from pycarpd.takeover.context import Context
+from pycarpd.takeover.datafiles import make_directory, remove_quietly
+from pycarpd.takeover.install import displace
+from pycarpd.takeover.preserve import preserve_files
+from pycarpd.takeover.step import StepFault
+
+
+def preserve(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Keep the files of this moment (S8)."""
+    preserved = preserve_files(context.settings.data_path, context.request.label)
+    if isinstance(preserved, StepFault):
+        return preserved
+    context.preserved = preserved
+    return None
+
+
+def assemble(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Prove one chain over all the files and write it to the staging directory (S7)."""
+    request = context.request
+    chain = prove(context.settings.data_path, expected_metaid=request.expected_metaid)
+    if isinstance(chain, ChainRefusal):
+        return StepFault(chain.code.value, chain.detail)
+    if chain.version < request.minimum_version:
+        return StepFault("STALE", f"version {chain.version} proved, {request.minimum_version} was promised")
+    try:
+        _stage(context, chain)
+    except OSError as error:
+        return StepFault("STAGING_FAILED", f"{error.filename or context.staging}: {error.strerror}")
+    context.chain = chain
+    return None
+
+
+def _stage(context: Context, chain: Chain) -> None:
+    staging = context.staging
+    shutil.rmtree(staging, ignore_errors=True)
+    make_directory(staging)
+    write_layout(chain, staging)
+    for path in staging.iterdir():
+        # mfsmaster has given up root when it renames and appends to these.
+        os.chown(path, context.settings.uid, context.settings.gid)
+    fsync_directory(staging)
+
+
+def discard_staging(context: Context) -> StepFault | None:
+    """Undo assemble()."""
+    try:
+        shutil.rmtree(context.staging)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return StepFault("STAGING_NOT_REMOVED", f"{error.filename}: {error.strerror}")
+    return None
+
+
+def install(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Archive what is in the way and put the staged files in its place (S11)."""
+    fault = displace(context.settings.data_path, context.archive, context.staging)
+    if fault is None:
+        remove_quietly(context.staging)
+    return fault

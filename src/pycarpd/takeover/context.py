@@ -1,0 +1,119 @@
+"""What the steps of PROMOTE and DEMOTE work on: this host's services and files, and what the plan has learnt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pycarpd.election.model import PeerConnection
+from pycarpd.moosefs.chain import Chain
+from pycarpd.moosefs.companion import Companion
+from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
+from pycarpd.takeover.datafiles import Kept
+from pycarpd.takeover.preserve import Preserved
+from pycarpd.takeover.prune import KeepBounds
+
+NS_PER_S = 1_000_000_000
+
+
+class Gate(Protocol):
+    """What keeps clients from the virtual address's client port; see linux.gate.ClientGate."""
+
+    def close(self) -> object | None:
+        """Close the gate; returns None or a value that says why it could not be closed."""
+
+    def open(self) -> object | None:
+        """Open the gate; returns None or a value that says why it could not be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """mfsmaster's three ports as its configuration has them."""
+
+    metaloggers: int = 9419
+    chunkservers: int = 9420
+    clients: int = 9421
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverSettings:
+    """This host's MooseFS, frozen. ``uid`` and ``gid`` are WORKING_USER and WORKING_GROUP.
+
+    ``start_timeout_ns`` bounds loading the metadata, which grows with it: at least a minute.
+    """
+
+    data_path: Path
+    master_config: Path
+    metalogger_config: Path
+    uid: int
+    gid: int
+    virtual_addresses: tuple[str, ...]
+    ports: Ports = Ports()
+    also_start: tuple[str, ...] = ()
+    start_timeout_ns: int = 1800 * NS_PER_S
+    chunkserver_wait_ns: int = 2 * NS_PER_S
+    keep: KeepBounds = field(default_factory=KeepBounds)
+    probe_host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one plan is asked to do. ``label`` names its archive; see prune.label().
+
+    ``expected_metaid`` None accepts any one file system that is not empty. ``minimum_version``: what the voters
+    relied on. ``is_address_held``: an in-place restart, so chunkservers may have changed the live version already.
+    ``successor_version``: the metadata version at which another node was promoted, as far as it is known.
+    """
+
+    label: str
+    term: int
+    realtime_ns: int
+    expected_metaid: int | None = None
+    minimum_version: int = 0
+    is_address_held: bool = False
+    has_successor: bool = False
+    successor_version: int | None = None
+
+
+def _granted() -> bool:
+    return True
+
+
+@dataclass(slots=True)
+class Context:
+    """Shared by the steps of one plan, which run one after the other in one thread.
+
+    ``take_address`` asks the heartbeat for the virtual addresses and returns whether it holds them now;
+    ``release_address`` whether they are gone. ``old_connections`` are the dead master's.
+    """
+
+    settings: TakeoverSettings
+    request: Request
+    mfsmaster: Mfsmaster
+    metalogger: Mfsmetalogger
+    gates: tuple[Gate, ...] = ()
+    companions: tuple[Companion, ...] = ()
+    take_address: Callable[[], bool] = _granted
+    release_address: Callable[[], bool] = _granted
+    old_connections: tuple[PeerConnection, ...] = ()
+    preserved: Preserved | None = None
+    chain: Chain | None = None
+    mfsmaster_pid: int | None = None
+    operations_lost: int = 0
+    metalogger_was_running: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def kept(self) -> Kept:
+        """Return the directories kept inside DATA_PATH."""
+        return Kept(self.settings.data_path)
+
+    @property
+    def archive(self) -> Path:
+        """Return this plan's archive."""
+        return self.kept.archive / self.request.label
+
+    @property
+    def staging(self) -> Path:
+        """Return where this plan assembles."""
+        return self.kept.staging / self.request.label

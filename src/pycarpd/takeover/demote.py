@@ -1,0 +1,87 @@
+"""DEMOTE: from whatever runs to a standby whose metalogger follows the master. Safe to run again and again.
+
+The address is gone before this begins: the heartbeat sees to that. Without a successor the files stay, since
+this host may have to promote again from them. With one, everything of the former lineage leaves DATA_PATH: own
+files, because the next ``mfsmaster -a`` would prefer or mix them, and the metalogger's, because a restarted
+metalogger appends the successor's changes to the old lines.
+"""
+
+import threading
+
+from pycarpd.takeover import actions
+from pycarpd.takeover.actions import ContextStep
+from pycarpd.takeover.context import Context, Request
+from pycarpd.takeover.datafiles import own_names
+from pycarpd.takeover.lost import list_lost_operations
+from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec
+
+DEMOTE = "demote"
+
+
+def has_no_own_files(context: Context) -> bool:
+    """Check for the archiving: only a former master has own files."""
+    return not own_names(context.settings.data_path)
+
+
+def list_lost(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """List what was lost, when the successor's version at its promotion is known."""
+    version = context.request.successor_version
+    if version is None or not context.archive.is_dir():
+        return None
+    lost = list_lost_operations(context.archive, version)
+    if isinstance(lost, StepFault):
+        return lost
+    context.operations_lost = lost
+    return None
+
+
+def demote_plan(request: Request, plan_id: str, parameters: tuple[tuple[str, str], ...]) -> Plan[Context]:
+    """Return the plan that makes this host a standby; *parameters* travel in the journal."""
+    archiving = _archive_steps() if request.has_successor else ()
+    return Plan(DEMOTE, plan_id, parameters, (*_stop_steps(), *archiving, *_rejoin_steps()))
+
+
+def _stop_steps() -> tuple[ContextStep, ...]:
+    report = OnFailure.REPORT
+    return (
+        ContextStep(
+            StepSpec("kill-mfsmaster", actions.KILL_TIMEOUT_NS, has_check=True),
+            actions.kill_mfsmaster,
+            checks=actions.mfsmaster_is_gone,
+        ),
+        ContextStep(StepSpec("remove-gate", actions.QUICK_TIMEOUT_NS, on_failure=report), actions.run_open_gates),
+        ContextStep(
+            StepSpec("stop-companions", actions.COMPANION_TIMEOUT_NS, on_failure=report),
+            actions.stop_companions,
+        ),
+    )
+
+
+def _archive_steps() -> tuple[ContextStep, ...]:
+    return (
+        ContextStep(
+            StepSpec("stop-metalogger", actions.METALOGGER_TIMEOUT_NS, has_check=True),
+            actions.stop_metalogger,
+            actions.restart_metalogger,
+            has_no_own_files,
+        ),
+        ContextStep(
+            StepSpec("archive-files", actions.FILES_TIMEOUT_NS, has_check=True),
+            actions.archive_files,
+            actions.take_files_back,
+            has_no_own_files,
+        ),
+        ContextStep(StepSpec("list-lost", actions.FILES_TIMEOUT_NS, on_failure=OnFailure.REPORT), list_lost),
+    )
+
+
+def _rejoin_steps() -> tuple[ContextStep, ...]:
+    report = OnFailure.REPORT
+    return (
+        ContextStep(
+            StepSpec("start-metalogger", actions.METALOGGER_TIMEOUT_NS, on_failure=report, has_check=True),
+            actions.start_metalogger,
+            checks=actions.metalogger_runs,
+        ),
+        ContextStep(StepSpec("prune", actions.FILES_TIMEOUT_NS, on_failure=report), actions.prune_kept),
+    )

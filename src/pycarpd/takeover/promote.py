@@ -1,0 +1,179 @@
+"""PROMOTE: from the metalogger's files to a served virtual address, or back to exactly where it began.
+
+The address comes only after mfsmaster has answered with the expected version. From the moment it is asked for,
+clients may have been served: the plan commits there, and its files are never rolled back afterwards. The
+in-place restart of a mfsmaster that died alone is the same plan; its own files are part of the chain then.
+"""
+
+import threading
+
+from pycarpd.linux.tickle import send_tickles
+from pycarpd.moosefs.faults import ServiceFault
+from pycarpd.moosefs.probe import ProbeFault, list_servers, probe
+from pycarpd.takeover import actions
+from pycarpd.takeover.actions import ContextStep, to_seconds
+from pycarpd.takeover.assemble import assemble, discard_staging, install, preserve
+from pycarpd.takeover.context import NS_PER_S, Context, TakeoverSettings
+from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec, UndoScope
+
+PROMOTE = "promote"
+_PROBE_TIMEOUT_S = 5.0
+_POLL_S = 0.02
+_TAKE_ADDRESS_TIMEOUT_NS = 5 * NS_PER_S
+
+
+def start_mfsmaster(context: Context, cancel: threading.Event) -> StepFault | None:
+    """Start mfsmaster on the installed files."""
+    timeout_s = to_seconds(context.settings.start_timeout_ns)
+    started = context.mfsmaster.start(timeout_s, cancel)
+    if isinstance(started, ServiceFault):
+        return StepFault(started.code.value, started.detail)
+    context.mfsmaster_pid = started.pid
+    return None
+
+
+def prove_live(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Ask the running mfsmaster for its version and metaid: exit status 0 has proved neither (S7)."""
+    settings, chain = context.settings, context.chain
+    if chain is None:
+        return StepFault("NOT_ASSEMBLED", "there is no proved chain to compare with")
+    live = probe(settings.probe_host, settings.ports.clients, _PROBE_TIMEOUT_S)
+    if isinstance(live, ProbeFault):
+        return StepFault("PROBE_FAILED", f"{live.code.value}: {live.detail}")
+    if live.metaid != chain.metaid:
+        return StepFault("WRONG_METAID", f"metaid {live.metaid:#x} is served, expected {chain.metaid:#x}")
+    is_later = live.version > chain.version and context.request.is_address_held
+    if live.version != chain.version and not is_later:
+        return StepFault("WRONG_VERSION", f"version {live.version} is served, expected {chain.version}")
+    return None
+
+
+def take_address(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Ask the heartbeat for the virtual addresses."""
+    if context.take_address():
+        return None
+    return StepFault("ADDRESS_REFUSED", "the heartbeat did not take the virtual address")
+
+
+def give_address(context: Context) -> StepFault | None:
+    """Undo take_address()."""
+    if context.release_address():
+        return None
+    return StepFault("ADDRESS_HELD", "the heartbeat did not give the virtual address up")
+
+
+def _tickle(context: Context, ports: frozenset[int]) -> StepFault | None:
+    """Make the dead master's peers find out now: their stale connections answer, and get a reset."""
+    peers = [
+        (each.address, each.port, each.service_port) for each in context.old_connections if each.service_port in ports
+    ]
+    if not peers:
+        return None
+    for address in context.settings.virtual_addresses:
+        fault = send_tickles(address, peers)
+        if fault is not None:
+            return StepFault("TICKLE_FAILED", str(fault))
+    return None
+
+
+def wake_servers(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Wake the chunkservers and metaloggers of the dead master."""
+    ports = context.settings.ports
+    return _tickle(context, frozenset({ports.metaloggers, ports.chunkservers}))
+
+
+def wake_clients(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Wake the clients of the dead master."""
+    return _tickle(context, frozenset({context.settings.ports.clients}))
+
+
+def expected_chunkservers(context: Context) -> int:
+    """Return how many chunkservers the dead master had."""
+    port = context.settings.ports.chunkservers
+    return sum(each.service_port == port for each in context.old_connections)
+
+
+def await_chunkservers(context: Context, cancel: threading.Event) -> StepFault | None:
+    """Wait until as many chunkservers have registered as there were, or for the configured time.
+
+    A client that reads a chunk which no server has registered yet sleeps 10 s, one that writes 60 s.
+    """
+    settings, expected = context.settings, expected_chunkservers(context)
+    polls = max(1, round(to_seconds(settings.chunkserver_wait_ns) / _POLL_S))
+    present = 0
+    for _ in range(polls if expected else 0):
+        servers = list_servers(settings.probe_host, settings.ports.clients, _PROBE_TIMEOUT_S)
+        present = 0 if isinstance(servers, ProbeFault) else servers.chunkservers
+        if present >= expected or cancel.wait(_POLL_S):
+            break
+    if present < expected:
+        return StepFault("CHUNKSERVERS_MISSING", f"{present} of {expected} have come back")
+    return None
+
+
+def promote_plan(settings: TakeoverSettings, plan_id: str, parameters: tuple[tuple[str, str], ...]) -> Plan[Context]:
+    """Return the plan that makes this host serve; *parameters* travel in the journal."""
+    return Plan(PROMOTE, plan_id, parameters, (*_prepare_steps(), *_serve_steps(settings), *_report_steps()))
+
+
+def _prepare_steps() -> tuple[ContextStep, ...]:
+    files = actions.FILES_TIMEOUT_NS
+    return (
+        ContextStep(StepSpec("preserve", files), preserve),
+        ContextStep(
+            StepSpec("stop-metalogger", actions.METALOGGER_TIMEOUT_NS),
+            actions.stop_metalogger,
+            actions.restart_metalogger,
+        ),
+        ContextStep(
+            StepSpec("end-mfsmaster", actions.KILL_TIMEOUT_NS, has_check=True),
+            actions.kill_mfsmaster,
+            checks=actions.mfsmaster_is_gone,
+        ),
+        ContextStep(StepSpec("assemble", files), assemble, discard_staging),
+        ContextStep(StepSpec("install", files), install, actions.take_files_back),
+    )
+
+
+def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
+    quick, report = actions.QUICK_TIMEOUT_NS, OnFailure.REPORT
+    # The step gives up by itself first, so that its own words are what the operator reads.
+    start_ns = settings.start_timeout_ns + actions.KILL_TIMEOUT_NS
+    wait_ns = settings.chunkserver_wait_ns + quick
+    return (
+        ContextStep(
+            StepSpec("close-gate", quick, on_failure=report, undo=UndoScope.ALWAYS),
+            actions.close_gates,
+            actions.open_gates,
+        ),
+        ContextStep(
+            StepSpec("start-mfsmaster", start_ns, undo=UndoScope.STOPS_SERVING),
+            start_mfsmaster,
+            actions.undo_start,
+        ),
+        ContextStep(StepSpec("probe", quick), prove_live),
+        ContextStep(
+            StepSpec("take-address", _TAKE_ADDRESS_TIMEOUT_NS, undo=UndoScope.STOPS_SERVING, commits=True),
+            take_address,
+            give_address,
+        ),
+        ContextStep(StepSpec("wake-servers", quick, on_failure=report), wake_servers),
+        ContextStep(StepSpec("await-chunkservers", wait_ns, on_failure=report), await_chunkservers),
+        ContextStep(StepSpec("open-gate", quick), actions.run_open_gates),
+        ContextStep(StepSpec("wake-clients", quick, on_failure=report), wake_clients),
+    )
+
+
+def _report_steps() -> tuple[ContextStep, ...]:
+    report = OnFailure.REPORT
+    return (
+        ContextStep(
+            StepSpec("start-metalogger", actions.METALOGGER_TIMEOUT_NS, on_failure=report),
+            actions.start_metalogger,
+        ),
+        ContextStep(
+            StepSpec("start-companions", actions.COMPANION_TIMEOUT_NS, on_failure=report),
+            actions.start_companions,
+        ),
+        ContextStep(StepSpec("prune", actions.FILES_TIMEOUT_NS, on_failure=report), actions.prune_kept),
+    )
