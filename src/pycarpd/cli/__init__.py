@@ -1,1 +1,1 @@
-
+"""The commands: ``pycarpd`` starts, checks and prepares a host, ``pycarpctl`` talks to the running daemon."""
