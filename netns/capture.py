@@ -8,6 +8,7 @@ LINKTYPE_LINUX_SLL2, RFC 826, FreeBSD's ip_carp.h.
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -76,17 +77,19 @@ class Capture:
         owner.adopt(spawn(bound_to_parent(topology.inside_net(SWITCH, *argv)), log))
         eventually(lambda: "listening on" in log.read_text(), 10.0, "tcpdump listens on the switch")
         self.bridge_index = bridge_index(topology)
+        self._lock = threading.Lock()
         self._offset = 0
         self._seen: list[Sighting] = []
 
     def sightings(self) -> list[Sighting]:
-        """Return everything seen so far, in order; only what is new is read."""
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                file.seek(self._offset)
-                fresh = file.read()
-            self._offset += self._take(fresh)
-        return self._seen
+        """Return everything seen so far, in order; only what is new is read. Any thread may ask."""
+        with self._lock:
+            if self.path.exists():
+                with self.path.open("rb") as file:
+                    file.seek(self._offset)
+                    fresh = file.read()
+                self._offset += self._take(fresh)
+            return self._seen
 
     def _take(self, data: bytes) -> int:
         start = _FILE_HEADER.size if self._offset == 0 else 0

@@ -1,4 +1,4 @@
-"""A whole cluster: hosts, a real MooseFS with a first file system on it, a client's mount, and pycarpd on every metadata host.
+"""A whole cluster: hosts, a real MooseFS with a first file system, a mount, and pycarpd on every metadata host.
 
 The first file system is made by hand on m1 (started from the empty metadata, written to, stopped once so that a
 whole base is saved); then pycarpd is started there and promotes from m1's own files, then on the others, whose

@@ -317,32 +317,32 @@ def _vip_removed(cluster: Cluster, host: str, _argument: str) -> None:
 
 
 _PROCESS: Final = "supervisor | heartbeat | worker | mfsmaster | mfsmetalogger | mfschunkserver | all"
-FAULTS: Final = {
-    fault.name: fault
-    for fault in (
-        Fault("crash", "switch port down, then SIGKILL to everything; healed: booted again", "", "", _crash, _restart_host),
-        Fault("cut", "no frame passes the switch port, either way; carrier stays", "", "", _cut, _unfilter("cut")),
-        Fault("cut-one-way", "no frame from (or to) the host passes", "out | in", "out", _cut_one_way, _unfilter("cutoneway")),
-        Fault("link-down", "switch port down: the host loses its carrier", "", "", _link_down, _link_up),
-        Fault("interface-down", "the host's own eth0 is set down", "", "", _interface_down, _interface_up),
-        Fault("interface-gone", "eth0 is deleted; healed: made anew", "", "", _interface_gone, _interface_back),
-        Fault("pause", "SIGSTOP to a process; healed: SIGCONT", _PROCESS, "all", _signal(signal.SIGSTOP, only_main=False),
-              _signal(signal.SIGCONT, only_main=False)),
-        Fault("kill", "SIGKILL to a process", _PROCESS, "supervisor", _signal(signal.SIGKILL, only_main=True), _nothing),
-        Fault("loss", "frames are lost at random, both ways", "PERCENT", "20", _loss, _unfilter("loss")),
-        Fault("delay", "frames are late, both ways", "MS or MS~JITTER_MS", "50~10", _cable("delay_ms", "jitter_ms"),
-              _clean_cable("delay_ms", "jitter_ms")),
-        Fault("duplication", "frames come twice", "PERCENT", "20", _cable("duplication_percent"),
-              _clean_cable("duplication_percent")),
-        Fault("reordering", "frames are overtaken by later ones", "PERCENT", "20", _cable("reordering_percent"),
-              _clean_cable("reordering_percent")),
-        Fault("replay", "every advert of the host that was captured so far is sent again", "", "", _replay, _nothing),
-        Fault("forged", "200 adverts in the host's name, forged", " | ".join(KINDS), "claim", _forged, _nothing),
-        Fault("flood", "forged adverts in the host's name for ten seconds", "PER_SECOND", "50000", _flood, _nothing),
-        Fault("clock-step", "CLOCK_REALTIME of the whole machine jumps; healed: set back", "SECONDS", "3600", _clock_step,
-              _clock_back),
-        Fault("cpu-hog", "busy processes; they take the CPU from every host", "COUNT", "", _cpu_hog, _no_hog),
-        Fault("disk-full", "DATA_PATH has no byte left", "", "", _disk_full, _disk_freed),
-        Fault("vip-removed", "the VIP is taken off eth0 by hand", "", "", _vip_removed, _nothing),
-    )
-}  # fmt: skip
+_stop: Final = _signal(signal.SIGSTOP, only_main=False)
+_continue: Final = _signal(signal.SIGCONT, only_main=False)
+_kill: Final = _signal(signal.SIGKILL, only_main=True)
+_delay: Final = ("delay_ms", "jitter_ms")
+_twice: Final = "duplication_percent"
+_order: Final = "reordering_percent"
+
+_TABLE: Final = (
+    Fault("crash", "switch port down, SIGKILL to everything; healed: booted again", "", "", _crash, _restart_host),
+    Fault("cut", "no frame passes the switch port, either way; carrier stays", "", "", _cut, _unfilter("cut")),
+    Fault("cut-one-way", "frames pass one way only", "out | in", "out", _cut_one_way, _unfilter("cutoneway")),
+    Fault("link-down", "switch port down: the host loses its carrier", "", "", _link_down, _link_up),
+    Fault("interface-down", "the host's own eth0 is set down", "", "", _interface_down, _interface_up),
+    Fault("interface-gone", "eth0 is deleted; healed: made anew", "", "", _interface_gone, _interface_back),
+    Fault("pause", "SIGSTOP to a process; healed: SIGCONT", _PROCESS, "all", _stop, _continue),
+    Fault("kill", "SIGKILL to a process", _PROCESS, "supervisor", _kill, _nothing),
+    Fault("loss", "frames are lost at random, both ways", "PERCENT", "20", _loss, _unfilter("loss")),
+    Fault("delay", "frames are late", "MS or MS~JITTER_MS", "50~10", _cable(*_delay), _clean_cable(*_delay)),
+    Fault("duplication", "frames come twice", "PERCENT", "20", _cable(_twice), _clean_cable(_twice)),
+    Fault("reordering", "frames overtake others", "PERCENT", "20", _cable(_order), _clean_cable(_order)),
+    Fault("replay", "every advert of the host captured so far is sent again", "", "", _replay, _nothing),
+    Fault("forged", "200 adverts in the host's name, forged", " | ".join(KINDS), "claim", _forged, _nothing),
+    Fault("flood", "ten seconds of forged adverts in its name", "PER_SECOND", "50000", _flood, _nothing),
+    Fault("clock-step", "CLOCK_REALTIME jumps; healed: set back", "SECONDS", "3600", _clock_step, _clock_back),
+    Fault("cpu-hog", "busy processes; they take the CPU from every host", "COUNT", "", _cpu_hog, _no_hog),
+    Fault("disk-full", "DATA_PATH has no byte left", "", "", _disk_full, _disk_freed),
+    Fault("vip-removed", "the VIP is taken off eth0 by hand", "", "", _vip_removed, _nothing),
+)
+FAULTS: Final = {fault.name: fault for fault in _TABLE}

@@ -5,13 +5,14 @@ The laboratory knows pycarpd only by its commands and its configuration file.
 
 import json
 import secrets
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from netns.commands import end, run, spawn
+from netns.commands import LaboratoryError, eventually, run, spawn
 from netns.owner import Owner
 from netns.topology import INTERFACE, VIP_CIDR, Process, Topology
 
@@ -44,7 +45,10 @@ also_start = []
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the configuration of all hosts says; ``cluster_lines`` are further TOML lines of [cluster], by host or ""."""
+    """What the configuration of all hosts says.
+
+    ``cluster_lines`` are further TOML lines of [cluster], each with the host it is for ("" for every host).
+    """
 
     profile: str = "default"
     arbiter: str = "none"
@@ -96,7 +100,7 @@ class Daemons:
         self.settings = settings
         self.hosts = tuple(name for name, host in topology.hosts.items() if host.is_metadata_host)
         self._owner = owner
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running = dict[str, subprocess.Popen[bytes]]()
 
     def prepare(self) -> None:
         """Write every host's configuration and the one key they share."""
@@ -132,14 +136,21 @@ class Daemons:
             self._owner.adopt(process)
 
     def stop(self, host: str) -> int | None:
-        """Stop pycarpd on a host by SIGTERM and return its exit status; SIGKILL, and None, after twenty seconds."""
-        process = self._running.pop(host)
-        process.terminate()
-        try:
-            return process.wait(_STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            end(process)
+        """Stop pycarpd on a host by SIGTERM and return its exit status.
+
+        None when it had to be killed after twenty seconds, or was started by another process of the laboratory.
+        """
+        process = self._running.pop(host, None)
+        supervisor = self.processes(host).get("supervisor")
+        if supervisor is None:
             return None
+        self.topology.send_signal(signal.SIGTERM, [supervisor.pid])
+        try:
+            eventually(lambda: "supervisor" not in self.processes(host), _STOP_WITHIN_S, f"pycarpd on {host} ends")
+        except LaboratoryError:
+            self.topology.send_signal(signal.SIGKILL, [p.pid for p in self.processes(host).values()])
+            return None
+        return process.poll() if process is not None else None
 
     def control(self, host: str, *arguments: str, timeout_s: float = _STATUS_WITHIN_S) -> tuple[int, str]:
         """Run pycarpctl against a host and return its exit status and output."""

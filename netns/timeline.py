@@ -5,13 +5,14 @@ Never from a daemon's own words.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from netns.capture import Kind, Sighting
 from netns.topology import VIP
 from netns.watch import Change
 from netns.writer import Acknowledged
 
-_CLIENT_PORT = 9421
+_CLIENT_PORT: Final = 9421
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,8 @@ class Takeover:
     """The moments of one takeover (CLOCK_BOOTTIME); None for what was not seen.
 
     ``began_ns`` is the fault. The phases, in their usual order: the new owner's first claiming advert, the VIP
-    on its interface, its first gratuitous ARP, its first SYN+ACK to a client, the first file written that was
-    begun after the fault.
+    on its interface, its first gratuitous ARP, its first SYN+ACK to a client, the first file that was
+    completed after that.
     """
 
     began_ns: int
@@ -54,24 +55,22 @@ def takeover(
 ) -> Takeover:
     """Put the takeover after a fault together; the new owner is the host that first gets the VIP after it."""
     later = [sighting for sighting in sightings if sighting.at_ns > began_ns]
-    added = next((c for c in changes if c.at_ns > began_ns and (c.what, c.detail) == ("address-added", vip)), None)
-    owner = added.host if added else None
+    is_added = ("address-added", vip)
+    added = next((c for c in changes if c.at_ns > began_ns and (c.what, c.detail) == is_added), None)
+    if added is None:
+        return Takeover(began_ns, None, None, None, None, None, None)
+    owner = added.host
+    syn_ack = (Kind.SYN_ACK, owner, vip, _CLIENT_PORT)
+    accepted_ns = _first(s.at_ns for s in later if (s.kind, s.host, s.address, s.port) == syn_ack)
     return Takeover(
         began_ns=began_ns,
         new_owner=owner,
         claimed_ns=_first(s.at_ns for s in later if s.claims and s.host == owner),
-        vip_added_ns=added.at_ns if added else None,
+        vip_added_ns=added.at_ns,
         garp_ns=_first(s.at_ns for s in later if (s.kind, s.host, s.address) == (Kind.GARP, owner, vip)),
-        accepted_ns=_first(
-            s.at_ns for s in later if (s.kind, s.host, s.address, s.port) == (Kind.SYN_ACK, owner, vip, _CLIENT_PORT)
-        ),
-        written_ns=_first(file.done_ns for file in files if file.done_ns > began_ns and _straddles(file, began_ns)),
+        accepted_ns=accepted_ns,
+        written_ns=_first(f.done_ns for f in files if accepted_ns is not None and f.done_ns > accepted_ns),
     )
-
-
-def _straddles(file: Acknowledged, began_ns: int) -> bool:
-    # A write that was nearly done when the fault came proves nothing; 100 ms is far more than such a write needs.
-    return file.began_ns > began_ns or file.done_ns - began_ns > 100_000_000  # noqa: PLR2004
 
 
 def _first(moments: Iterable[int]) -> int | None:

@@ -4,7 +4,9 @@ Nothing is attached to the root namespace. Each host has one interface, eth0; th
 named as the host. Addresses and MACs follow from the host's name, so a capture can be read without a table.
 """
 
+import contextlib
 import ipaddress
+import os
 import re
 import signal
 from dataclasses import dataclass
@@ -189,10 +191,12 @@ class Topology:
         """SIGKILL every process on a host until none is left."""
         kill_namespace(self.namespace(host))
 
-    def send_signal(self, number: signal.Signals, pids: list[int]) -> None:
+    @staticmethod
+    def send_signal(number: signal.Signals, pids: list[int]) -> None:
         """Send a signal to processes on any host; one that is gone already is no fault."""
         for pid in pids:
-            run("kill", "-s", number.name.removeprefix("SIG"), str(pid))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def forget_kernel_state(self, host: str) -> None:
         """Bring a host's network back to what it is after booting: own addresses only, no filter, no sessions."""
