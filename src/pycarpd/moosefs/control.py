@@ -61,7 +61,7 @@ class Mfsmaster(Service):
         for _ in range(_START_ATTEMPTS_MAX):
             completed = run(argv, timeout_s, cancel=cancel)
             if completed.is_success or _BGWRITER_HELD not in completed.stdout + completed.stderr:
-                result = self._judge(completed, cancel)
+                result = self._judge(completed)
                 break
             if cancel.wait(_RETRY_S):
                 break
@@ -69,7 +69,7 @@ class Mfsmaster(Service):
             self.kill_tree(_CLEAN_UP_TIMEOUT_S)
         return result
 
-    def _judge(self, completed: Completed, cancel: threading.Event) -> Started | ServiceFault:
+    def _judge(self, completed: Completed) -> Started | ServiceFault:
         if completed.cancelled:
             return ServiceFault(ServiceCode.CANCELLED, "cancelled while loading")
         fault = _fault_of(completed)

@@ -1,10 +1,8 @@
 """From whatever lies in DATA_PATH to a proved, servable set of files in the place of the old ones."""
 
-import os
 import shutil
 import threading
 
-from pycarpd.linux.files import fsync_directory
 from pycarpd.moosefs.chain import Chain, ChainRefusal, prove, write_layout
 from pycarpd.takeover.context import Context
 from pycarpd.takeover.datafiles import make_directory, remove_quietly
@@ -42,11 +40,8 @@ def _stage(context: Context, chain: Chain) -> None:
     staging = context.staging
     shutil.rmtree(staging, ignore_errors=True)
     make_directory(staging)
-    write_layout(chain, staging)
-    for path in staging.iterdir():
-        # mfsmaster has given up root when it renames and appends to these.
-        os.chown(path, context.settings.uid, context.settings.gid)
-    fsync_directory(staging)
+    # mfsmaster has given up root when it renames and appends to these.
+    write_layout(chain, staging, owner=(context.settings.uid, context.settings.gid))
 
 
 def discard_staging(context: Context) -> StepFault | None:

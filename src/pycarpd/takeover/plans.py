@@ -1,0 +1,119 @@
+"""Building plans and their contexts: from this host's configuration and a request, and again from the journal."""
+
+import grp
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+
+from pycarpd.election.model import PeerConnection
+from pycarpd.invariant import invariant
+from pycarpd.linux.gate import ClientGate
+from pycarpd.moosefs.companion import Companion
+from pycarpd.moosefs.config import MfsConfig
+from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
+from pycarpd.takeover.context import Context, Ports, Request, TakeoverSettings
+from pycarpd.takeover.demote import DEMOTE, demote_plan
+from pycarpd.takeover.promote import PROMOTE, promote_plan
+from pycarpd.takeover.records import OpenPlan
+from pycarpd.takeover.step import Plan, StepFault
+
+_NONE = ""
+
+
+def owner_of(config: MfsConfig) -> tuple[int, int] | StepFault:
+    """Return the user and group id that mfsmaster runs as, by WORKING_USER and WORKING_GROUP."""
+    try:
+        user = pwd.getpwnam(config.working_user)
+        group = grp.getgrnam(config.working_group).gr_gid if config.working_group else user.pw_gid
+    except KeyError as error:
+        return StepFault("NO_SUCH_USER", f"{config.path}: {error.args[0]}")
+    return user.pw_uid, group
+
+
+def settings_of(
+    master: MfsConfig, metalogger_config: Path, virtual_addresses: tuple[str, ...], owner: tuple[int, int]
+) -> TakeoverSettings:
+    """Return the settings that mfsmaster's own configuration implies; the rest has defaults, see replace()."""
+    return TakeoverSettings(
+        data_path=master.data_path,
+        master_config=master.path,
+        metalogger_config=metalogger_config,
+        uid=owner[0],
+        gid=owner[1],
+        virtual_addresses=virtual_addresses,
+        ports=Ports(master.matoml_listen_port, master.matocs_listen_port, master.matocl_listen_port),
+    )
+
+
+def make_context(
+    settings: TakeoverSettings,
+    request: Request,
+    take_address: Callable[[], bool],
+    release_address: Callable[[], bool],
+    old_connections: tuple[PeerConnection, ...] = (),
+) -> Context:
+    """Return a context on this host's real services."""
+    return Context(
+        settings=settings,
+        request=request,
+        mfsmaster=Mfsmaster(settings.master_config, settings.data_path),
+        metalogger=Mfsmetalogger(settings.metalogger_config, settings.data_path),
+        gates=tuple(ClientGate(vip, settings.ports.clients) for vip in settings.virtual_addresses),
+        companions=tuple(Companion(name) for name in settings.also_start),
+        take_address=take_address,
+        release_address=release_address,
+        old_connections=old_connections,
+    )
+
+
+def build_plan(name: str, settings: TakeoverSettings, request: Request) -> Plan[Context]:
+    """Return the plan of that name, PROMOTE or DEMOTE, identified by the request's label."""
+    parameters = parameters_of(request)
+    if name == PROMOTE:
+        return promote_plan(settings, request.label, parameters)
+    invariant(name == DEMOTE, f"there is no plan {name!r}")
+    return demote_plan(request, request.label, parameters)
+
+
+def rebuild(interrupted: OpenPlan, settings: TakeoverSettings) -> tuple[Plan[Context], Request]:
+    """Return the plan and request that the journal has left open."""
+    request = request_of(interrupted.opened.parameters)
+    return build_plan(interrupted.opened.plan, settings, request), request
+
+
+def parameters_of(request: Request) -> tuple[tuple[str, str], ...]:
+    """Return what the journal keeps of a request."""
+    fields = {
+        "label": request.label,
+        "term": str(request.term),
+        "realtime_ns": str(request.realtime_ns),
+        "expected_metaid": _text(request.expected_metaid),
+        "minimum_version": str(request.minimum_version),
+        "is_address_held": str(int(request.is_address_held)),
+        "has_successor": str(int(request.has_successor)),
+        "successor_version": _text(request.successor_version),
+    }
+    return tuple(fields.items())
+
+
+def request_of(parameters: tuple[tuple[str, str], ...]) -> Request:
+    """Return the request whose parameters_of() these are."""
+    fields = dict(parameters)
+    return Request(
+        label=fields["label"],
+        term=int(fields["term"]),
+        realtime_ns=int(fields["realtime_ns"]),
+        expected_metaid=_number(fields["expected_metaid"]),
+        minimum_version=int(fields["minimum_version"]),
+        is_address_held=fields["is_address_held"] == "1",
+        has_successor=fields["has_successor"] == "1",
+        successor_version=_number(fields["successor_version"]),
+    )
+
+
+def _text(number: int | None) -> str:
+    return _NONE if number is None else str(number)
+
+
+def _number(text: str) -> int | None:
+    return None if text == _NONE else int(text)
