@@ -1,0 +1,182 @@
+"""Addresses on an interface: added with a lifetime, renewed, removed, listed. Idempotent, and verified by a dump.
+
+A finite lifetime (IFA_CACHEINFO, valid_lft) is the kernel's own promise to remove the address when nobody renews it,
+also when this process is stopped or dead. The kernel counts in whole seconds.
+"""
+
+import errno
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from pathlib import Path
+from typing import Any
+
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+
+from pycarpd.invariant import invariant
+from pycarpd.linux.faults import SystemFault
+from pycarpd.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, request
+
+_RTM_NEWADDR = 20
+_RTM_DELADDR = 21
+_RTM_GETADDR = 22
+_IFA_F_SECONDARY = 0x01
+_IFA_F_NODAD = 0x02
+_IFA_F_TENTATIVE = 0x40
+_IFA_F_NOPREFIXROUTE = 0x200
+_FOREVER = 0xFFFFFFFF
+_GONE = frozenset((errno.EADDRNOTAVAIL, errno.ENODEV))
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAddress:
+    """One address as the kernel lists it; ``valid_lft_s`` is what is left of its life, None for ever.
+
+    ``cidr`` is written as Python's ipaddress module writes it (lower case, compressed).
+    """
+
+    cidr: str
+    valid_lft_s: int | None
+    is_secondary: bool
+    is_tentative: bool
+
+
+def normalized(cidr: str) -> str:
+    """Return *cidr* in the one spelling that this room uses."""
+    return ip_interface(cidr).with_prefixlen
+
+
+def list_addresses(interface: str) -> tuple[InterfaceAddress, ...] | SystemFault:
+    """Return the IPv4 and IPv6 addresses of *interface*, or why they cannot be told (ENODEV: it does not exist)."""
+    index = _index_of(interface, f"list addresses of {interface}")
+    if isinstance(index, SystemFault):
+        return index
+    message = ifaddrmsg()
+    message["index"] = index
+    answer = request(message, _RTM_GETADDR, NLM_F_DUMP, f"list addresses of {interface}")
+    if isinstance(answer, SystemFault):
+        return answer
+    decoded = (decode_address(reply.data) for reply in answer if reply.kind == _RTM_NEWADDR)
+    return tuple(address for owner, address in decoded if owner == index)
+
+
+def add_address(interface: str, cidr: str, valid_lft_s: int | None = None) -> SystemFault | None:
+    """Put *cidr* on *interface* for *valid_lft_s* seconds (None: for ever), or renew it if it is there already.
+
+    None means that the kernel lists it afterwards. IPv6 addresses are usable at once (no duplicate detection).
+    No route for the network is made when another address of the interface has one already.
+    """
+    invariant(valid_lft_s is None or 0 < valid_lft_s < _FOREVER, f"valid_lft of {valid_lft_s} s")
+    operation = f"add {cidr} to {interface}"
+    present = list_addresses(interface)
+    if isinstance(present, SystemFault):
+        return SystemFault(operation, present.errno, present.detail)
+    wanted = ip_interface(cidr)
+    flags = _IFA_F_NODAD if isinstance(wanted, IPv6Interface) else 0
+    if any(_shares_network(other, wanted) for other in present):
+        flags |= _IFA_F_NOPREFIXROUTE
+    index = _index_of(interface, operation)
+    if isinstance(index, SystemFault):
+        return index
+    message = _message(index, wanted)
+    lifetime = _FOREVER if valid_lft_s is None else valid_lft_s
+    message["attrs"] += [
+        ("IFA_FLAGS", flags),
+        ("IFA_CACHEINFO", {"ifa_preferred": lifetime, "ifa_valid": lifetime, "cstamp": 0, "tstamp": 0}),
+    ]
+    answer = request(message, _RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, operation)
+    if isinstance(answer, SystemFault) and answer.errno != errno.EEXIST:
+        return answer
+    return _verify(interface, wanted.with_prefixlen, operation, is_wanted=True)
+
+
+def remove_address(interface: str, cidr: str) -> SystemFault | None:
+    """Take *cidr* off *interface*; None means that the kernel does not list it any more, or never did.
+
+    The other addresses of its network stay, also where the kernel counts them as secondary to this one.
+    """
+    operation = f"remove {cidr} from {interface}"
+    present = list_addresses(interface)
+    if isinstance(present, SystemFault):
+        return None if present.errno in _GONE else SystemFault(operation, present.errno, present.detail)
+    wanted = ip_interface(cidr)
+    entry = next((address for address in present if address.cidr == wanted.with_prefixlen), None)
+    if entry is None:
+        return None
+    if not entry.is_secondary and any(other.is_secondary for other in present):
+        fault = _keep_secondaries(interface, operation)
+        if fault is not None:
+            return fault
+    index = _index_of(interface, operation)
+    if isinstance(index, SystemFault):
+        return None if index.errno in _GONE else index
+    answer = request(_message(index, wanted), _RTM_DELADDR, NLM_F_ACK, operation)
+    if isinstance(answer, SystemFault) and answer.errno not in _GONE:
+        return answer
+    return _verify(interface, wanted.with_prefixlen, operation, is_wanted=False)
+
+
+def decode_address(data: bytes) -> tuple[int, InterfaceAddress]:
+    """Return interface index and address of an RTM_NEWADDR or RTM_DELADDR message, header included."""
+    message: Any = ifaddrmsg(data)
+    message.decode()
+    # On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has no IFA_LOCAL elsewhere.
+    text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    cache = message.get_attr("IFA_CACHEINFO")
+    valid = _FOREVER if cache is None else int(cache["ifa_valid"])
+    flags = message.get_attr("IFA_FLAGS")
+    flags = message["flags"] if flags is None else flags
+    address = InterfaceAddress(
+        cidr=normalized(f"{text}/{message['prefixlen']}"),
+        valid_lft_s=None if valid == _FOREVER else valid,
+        is_secondary=message["family"] == socket.AF_INET and bool(flags & _IFA_F_SECONDARY),
+        is_tentative=bool(flags & _IFA_F_TENTATIVE),
+    )
+    return int(message["index"]), address
+
+
+def _message(index: int, wanted: IPv4Interface | IPv6Interface) -> Any:
+    """Return an address message that names exactly *wanted* on the interface *index*."""
+    message = ifaddrmsg()
+    message["family"] = socket.AF_INET if isinstance(wanted, IPv4Interface) else socket.AF_INET6
+    message["prefixlen"] = wanted.network.prefixlen
+    message["index"] = index
+    text = str(wanted.ip)
+    message["attrs"] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
+    return message
+
+
+def _shares_network(other: InterfaceAddress, wanted: IPv4Interface | IPv6Interface) -> bool:
+    """Say whether another address of the interface lies in the same network, and so has brought its route."""
+    parsed = ip_interface(other.cidr)
+    return parsed.network == wanted.network and parsed.ip != wanted.ip
+
+
+def _keep_secondaries(interface: str, operation: str) -> SystemFault | None:
+    """Have the kernel promote a secondary address when its primary goes, instead of removing it as well."""
+    path = Path("/proc/sys/net/ipv4/conf") / interface / "promote_secondaries"
+    try:
+        path.write_text("1")
+    except OSError as error:
+        return SystemFault.of(operation, error)
+    return None
+
+
+def _verify(interface: str, cidr: str, operation: str, *, is_wanted: bool) -> SystemFault | None:
+    """Return None when the kernel's list agrees with what was asked for."""
+    present = list_addresses(interface)
+    if isinstance(present, SystemFault):
+        is_agreed = not is_wanted and present.errno in _GONE
+        return None if is_agreed else SystemFault(operation, present.errno, present.detail)
+    if any(address.cidr == cidr for address in present) == is_wanted:
+        return None
+    number = errno.EADDRNOTAVAIL if is_wanted else errno.EADDRINUSE
+    return SystemFault.numbered(operation, number, "acknowledged by the kernel, yet its list disagrees")
+
+
+def _index_of(interface: str, operation: str) -> int | SystemFault:
+    """Return the present index of *interface*; it changes when the interface is deleted and made again."""
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError as error:
+        return SystemFault.of(operation, error)

@@ -1,0 +1,119 @@
+"""Telling the network where the VIP lives, and hearing when another host says otherwise.
+
+Works on one interface with its present MAC address, which is looked at for every announcement: a bond or an operator
+may have changed it. Claims are heard for IPv4 only, since IPv6 neighbours do not announce themselves by ARP.
+"""
+
+import fcntl
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from pycarpd.invariant import InvariantError, invariant
+from pycarpd.linux.advert_socket import SendResult, send_result_of
+from pycarpd.linux.bpf import arp_sender_filter, attach_filter
+from pycarpd.linux.faults import SystemFault
+from pycarpd.linux.frames import ETHERTYPE_ARP, ETHERTYPE_IPV6, garp_reply, garp_request, unsolicited_na
+
+_SIOCGIFHWADDR = 0x8927
+_FRAME_BYTES_MAX = 128
+_CLAIMS_MAX = 64
+"""Frames per read_claims(); what is left keeps the descriptor readable."""
+_VIPS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Somebody else's ARP message with a VIP of ours as its sender address."""
+
+    vip: str
+    mac: bytes
+
+
+class Announcer:
+    """Sends GARP and neighbour advertisements on one interface, and hears claims of *vips* by other hosts.
+
+    ``send_errno`` is the number of the last failed announcement, ``receive_error_count`` counts errors while listening.
+    """
+
+    def __init__(self, interface: str, vips: Sequence[str] = ()) -> None:
+        self._interface = interface
+        self._listened = tuple(ip_address(vip).packed for vip in vips if ip_address(vip).version == 4)  # noqa: PLR2004
+        invariant(len(self._listened) <= _VIPS_MAX, "more VIPs than the filter's jumps reach")
+        self._socket: socket.socket | None = None
+        self.send_errno = 0
+        self.receive_error_count = 0
+
+    def open(self) -> SystemFault | None:
+        """Open the packet socket on the interface as it exists now, closing an earlier one.
+
+        To be called again when the interface was deleted and made again; the descriptor changes.
+        """
+        self.close()
+        try:
+            # Without a protocol nothing is received yet, so no frame passes before the filter stands.
+            self._socket = socket.socket(
+                socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0
+            )
+            attach_filter(self._socket, arp_sender_filter(self._listened))
+            self._socket.bind((self._interface, ETHERTYPE_ARP))
+        except OSError as error:
+            self.close()
+            return SystemFault.of(f"open the ARP socket on {self._interface}", error)
+        return None
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on: readable when there may be a claim."""
+        return self._opened().fileno()
+
+    def announce(self, vip: str) -> SendResult:
+        """Say once that *vip* is here: a GARP request and a GARP reply, or a neighbour advertisement for IPv6."""
+        channel = self._opened()
+        try:
+            mac = self._mac(channel)
+            is_ipv6 = ip_address(vip).version == 6  # noqa: PLR2004
+            if is_ipv6:
+                channel.sendto(unsolicited_na(mac, vip), (self._interface, ETHERTYPE_IPV6))
+            else:
+                for frame in (garp_request(mac, vip), garp_reply(mac, vip)):
+                    channel.sendto(frame, (self._interface, ETHERTYPE_ARP))
+        except OSError as error:
+            self.send_errno = error.errno or 0
+            return send_result_of(self.send_errno)
+        return SendResult.SENT
+
+    def read_claims(self) -> list[Claim]:
+        """Return the claims heard since the last call, oldest first, never waiting."""
+        channel = self._opened()
+        claims: list[Claim] = []
+        try:
+            own_mac = self._mac(channel)
+            for _ in range(_CLAIMS_MAX):
+                frame = channel.recv(_FRAME_BYTES_MAX)
+                if frame[22:28] != own_mac:
+                    claims.append(Claim(socket.inet_ntoa(frame[28:32]), frame[22:28]))
+        except BlockingIOError:
+            return claims
+        except OSError:
+            # The interface went down or away; the kernel says so once, and the link monitor tells the story.
+            self.receive_error_count += 1
+        return claims
+
+    def close(self) -> None:
+        """Give the socket back; idempotent."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _opened(self) -> socket.socket:
+        """Return the socket; using it before open() succeeded is a bug."""
+        if self._socket is None:
+            raise InvariantError("the announcer is not open")
+        return self._socket
+
+    def _mac(self, channel: socket.socket) -> bytes:
+        """Return the interface's present MAC address; raises OSError when the interface is gone."""
+        request = struct.pack("16s24x", self._interface.encode())
+        return fcntl.ioctl(channel, _SIOCGIFHWADDR, request)[18:24]

@@ -1,0 +1,68 @@
+"""The TCP connections that this host's services have now, as the kernel's socket diagnosis tells them (sock_diag(7))."""
+
+import socket
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pycarpd.linux.faults import SystemFault
+from pycarpd.linux.netlink import NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, exchange
+
+CONNECTIONS_MAX = 1024
+"""More than any one advert can carry; what is beyond is left out."""
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_ESTABLISHED = 1 << 1
+_REQUEST = struct.Struct("=IHHII BBBxI")
+_SOCKET_ID = struct.Struct(">HH16s16s4x8x")
+_SOCKET_ID_OFFSET = 20
+"""Of inet_diag_msg's socket id: after the netlink header and four bytes."""
+
+
+class TcpPeer(NamedTuple):
+    """The far end of an established connection: packed IPv4 address and port, and the local service's port."""
+
+    address: bytes
+    port: int
+    service_port: int
+
+
+def list_connections(
+    service_ports: Sequence[int], local_address: str | None = None
+) -> tuple[TcpPeer, ...] | SystemFault:
+    """Return the established IPv4 connections to *service_ports* of this host, at most CONNECTIONS_MAX, ordered.
+
+    With *local_address* only those that were made to that address, such as the VIP.
+    """
+    wanted = socket.inet_aton(local_address) if local_address is not None else None
+    peers: set[TcpPeer] = set()
+    for port in service_ports:
+        answer = exchange(_question(port), NLM_F_DUMP, "list connections", _NETLINK_SOCK_DIAG)
+        if isinstance(answer, SystemFault):
+            return answer
+        peers.update(peer for local, peer in map(_peer, answer) if wanted in (None, local))
+    return tuple(sorted(peers)[:CONNECTIONS_MAX])
+
+
+def _question(port: int) -> bytes:
+    """Return the request for every established IPv4 connection whose local port is *port*."""
+    socket_id = _SOCKET_ID.pack(port, 0, b"", b"")
+    header = _REQUEST.pack(
+        _REQUEST.size + len(socket_id),
+        _SOCK_DIAG_BY_FAMILY,
+        NLM_F_REQUEST | NLM_F_DUMP,
+        1,
+        0,
+        socket.AF_INET,
+        socket.IPPROTO_TCP,
+        0,
+        _ESTABLISHED,
+    )
+    return header + socket_id
+
+
+def _peer(message: NetlinkMessage) -> tuple[bytes, TcpPeer]:
+    """Return the local address and the peer that one answer speaks of."""
+    local_port, port, local, remote = _SOCKET_ID.unpack_from(message.data, _SOCKET_ID_OFFSET)
+    return local[:4], TcpPeer(remote[:4], port, local_port)

@@ -1,0 +1,133 @@
+"""Requests to the kernel's routing tables: one socket, one question, one bounded answer.
+
+pyroute2's message classes are the codec; its sockets are not used, because they run an event loop, sleep and retry
+behind the caller's back. A socket lives for one request, so that no error can outlast it. Everything here
+returns within ``REQUEST_TIMEOUT_S`` (rtnetlink(7)).
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pycarpd.linux.clock import boottime_ns
+from pycarpd.linux.faults import SystemFault
+
+REQUEST_TIMEOUT_S = 1.0
+NLM_F_REQUEST = 0x1
+NLM_F_ACK = 0x4
+NLM_F_REPLACE = 0x100
+NLM_F_CREATE = 0x400
+NLM_F_DUMP = 0x300
+
+_NLM_F_DUMP_INTR = 0x10
+_NLM_F_ACK_TLVS = 0x200
+_NLMSG_ERROR = 2
+_NLMSG_DONE = 3
+_NLMSGERR_ATTR_MSG = 1
+_SOL_NETLINK = 270
+_NETLINK_CAP_ACK = 10
+_NETLINK_EXT_ACK = 11
+_NETLINK_GET_STRICT_CHK = 12
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_RECEIVE_MAX = 65536
+_DUMP_TRIES = 3
+"""A dump that changed while it was read is read again, this often."""
+_SEQUENCE = 1
+"""Every request has its own socket, so one number is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetlinkMessage:
+    """One message as the kernel sent it; ``data`` begins with the header, as the message classes want it."""
+
+    kind: int
+    flags: int
+    data: bytes
+
+
+def split(datagram: bytes) -> Iterator[NetlinkMessage]:
+    """Yield the messages of *datagram*; stops at one whose length cannot be true."""
+    offset = 0
+    while offset + _HEADER.size <= len(datagram):
+        length, kind, flags, _, _ = _HEADER.unpack_from(datagram, offset)
+        if length < _HEADER.size or offset + length > len(datagram):
+            return
+        yield NetlinkMessage(kind, flags, datagram[offset : offset + length])
+        offset += (length + 3) & ~3
+
+
+def request(
+    message: Any, kind: int, flags: int, operation: str, family: int = socket.NETLINK_ROUTE
+) -> tuple[NetlinkMessage, ...] | SystemFault:
+    """Send a pyroute2 *message* of type *kind*, and return the answer up to its acknowledgement.
+
+    ETIMEDOUT is the fault of a kernel that did not answer in time; every other number is the kernel's own.
+    """
+    message["header"]["type"] = kind
+    message["header"]["flags"] = flags | NLM_F_REQUEST
+    message["header"]["sequence_number"] = _SEQUENCE
+    message.encode()
+    return exchange(bytes(message.data), flags, operation, family)
+
+
+def exchange(
+    encoded: bytes, flags: int, operation: str, family: int = socket.NETLINK_ROUTE
+) -> tuple[NetlinkMessage, ...] | SystemFault:
+    """Send the *encoded* request and return its answer; an interrupted dump is asked again, three times at most."""
+    try:
+        for _ in range(_DUMP_TRIES):
+            answer = _ask(encoded, flags, operation, family)
+            if answer is not None:
+                return answer
+    except OSError as error:
+        return SystemFault.of(operation, error)
+    return SystemFault.numbered(operation, errno.EAGAIN, "the tables changed during every dump")
+
+
+def _ask(encoded: bytes, flags: int, operation: str, family: int) -> tuple[NetlinkMessage, ...] | SystemFault | None:
+    """Exchange one request; None for a dump that was interrupted by a change."""
+    deadline_ns = boottime_ns() + int(REQUEST_TIMEOUT_S * 1e9)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as channel:
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
+            channel.setsockopt(_SOL_NETLINK, option, 1)
+        channel.bind((0, 0))
+        channel.send(encoded)
+        collected: list[NetlinkMessage] = []
+        while True:
+            left_s = (deadline_ns - boottime_ns()) / 1e9
+            if left_s <= 0:
+                return SystemFault.numbered(operation, errno.ETIMEDOUT)
+            channel.settimeout(left_s)
+            try:
+                datagram = channel.recv(_RECEIVE_MAX)
+            except TimeoutError:
+                return SystemFault.numbered(operation, errno.ETIMEDOUT)
+            for message in split(datagram):
+                if message.kind == _NLMSG_ERROR:
+                    return _verdict(message, operation) or tuple(collected)
+                is_interrupted = bool(message.flags & _NLM_F_DUMP_INTR)
+                if flags & NLM_F_DUMP == NLM_F_DUMP and is_interrupted:
+                    return None
+                if message.kind == _NLMSG_DONE:
+                    return tuple(collected)
+                collected.append(message)
+
+
+def _verdict(message: NetlinkMessage, operation: str) -> SystemFault | None:
+    """Return the fault that an NLMSG_ERROR carries with the kernel's explanation; None for an acknowledgement."""
+    (number,) = struct.unpack_from("=i", message.data, _HEADER.size)
+    if number == 0:
+        return None
+    detail = ""
+    offset = _HEADER.size + 4 + _HEADER.size
+    while message.flags & _NLM_F_ACK_TLVS and offset + _ATTRIBUTE.size <= len(message.data):
+        length, kind = _ATTRIBUTE.unpack_from(message.data, offset)
+        if kind == _NLMSGERR_ATTR_MSG:
+            text = message.data[offset + _ATTRIBUTE.size : offset + length]
+            detail = text.rstrip(b"\0").decode(errors="replace")
+        offset += max((length + 3) & ~3, _ATTRIBUTE.size)
+    return SystemFault.numbered(operation, -number, detail)

@@ -1,0 +1,81 @@
+"""What makes a Python process punctual: locked memory, a real-time priority, no garbage collection.
+
+Each verb either works or returns a Degradation, to be logged and shown in the status; none of them is
+fatal, and none fails silently. Meant for the single-threaded heartbeat process, once it has imported all it needs.
+"""
+
+import ctypes
+import gc
+import os
+import resource
+from dataclasses import dataclass
+
+_MCL_CURRENT = 1
+_MCL_FUTURE = 2
+_MCL_ONFAULT = 4
+_NICE_BEST = -20
+_RUNAWAY_SOFT_US = 500_000
+_RUNAWAY_HARD_US = 1_000_000
+"""CPU time without a single wait after which the kernel ends a runaway real-time loop, instead of losing the host."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """A wish the host did not grant: a stable code, what that means, and what the operator can do."""
+
+    code: str
+    meaning: str
+    remedy: str
+
+
+def lock_memory() -> Degradation | None:
+    """Keep every page, present and future, in memory once it has been touched (mlockall(2), MCL_ONFAULT)."""
+    if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
+        return None
+    return Degradation(
+        "memory-not-locked",
+        f"a swapped-out page may delay an advert (mlockall: {os.strerror(ctypes.get_errno())})",
+        "grant CAP_IPC_LOCK, or set LimitMEMLOCK=infinity in the unit",
+    )
+
+
+def use_realtime(priority: int) -> Degradation | None:
+    """Run this process by SCHED_FIFO at *priority* (1..99), its children not; or else at the best nice value.
+
+    A loop that does not wait for half a second gets SIGXCPU (RLIMIT_RTTIME), so that a bug cannot take the host.
+    """
+    try:
+        resource.setrlimit(resource.RLIMIT_RTTIME, (_RUNAWAY_SOFT_US, _RUNAWAY_HARD_US))
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+    except (OSError, ValueError) as refusal:
+        return _use_nice(str(refusal))
+    return None
+
+
+def freeze_garbage_collector() -> Degradation | None:
+    """Collect once, then never again: what exists now is permanent, and the loop makes no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    if gc.get_freeze_count() > 0 and not gc.isenabled():
+        return None
+    return Degradation(
+        "garbage-collector-not-frozen",
+        "a collection may delay an advert by tens of milliseconds",
+        "run pycarpd with CPython",
+    )
+
+
+def _use_nice(refusal: str) -> Degradation:
+    """Take the best nice value instead of a real-time priority, and say what came of it."""
+    remedy = "grant CAP_SYS_NICE or LimitRTPRIO, and check the cgroup's real-time budget (cpu.rt_runtime_us)"
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE_BEST)
+    except OSError as error:
+        return Degradation(
+            "no-priority", f"a busy host may delay adverts: neither SCHED_FIFO ({refusal}) nor nice ({error})", remedy
+        )
+    return Degradation(
+        "no-realtime", f"adverts are sent at nice {_NICE_BEST} instead of SCHED_FIFO ({refusal})", remedy
+    )
