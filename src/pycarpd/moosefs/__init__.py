@@ -1,1 +1,1 @@
-
+"""The patient: MooseFS's files, its daemons, and what a live master says of itself."""

@@ -1,0 +1,219 @@
+"""Asking a live mfsmaster, without a session, what it serves.
+
+MooseFS frames are type u32, payload length u32 (big endian) and the payload. The client port answers CLTOMA_INFO
+(510) and CLTOAN_MODULE_INFO (530) to anybody. A completed TCP handshake says nothing: the kernel makes it for a
+stopped mfsmaster too. So only an answer counts, everything is under one deadline, and every other outcome is a
+named fault. Hosts are numeric addresses: to resolve a name is not under the deadline.
+"""
+
+import errno
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+_INFO = (510, 511)
+_CHUNKSERVERS = (500, 501)
+_METALOGGERS = (522, 523)
+_MODULE_INFO = (530, 531)
+_NOP = 0
+
+_REPLY_BYTES_MAX = 4 * 1024 * 1024
+"""Some sixty thousand chunkservers; a longer reply is not mfsmaster's."""
+_FRAMES_SKIPPED_MAX = 16
+_RECEIVE_BYTES = 65536
+_MODULE_MASTER = 1
+_MODULE_INFO_BYTES = 15
+
+_VERSION_OFFSETS = {149: 121, 205: 125}
+"""Where the metadata version stands in an INFO reply of that length: MooseFS 3.0.117, 4.59."""
+_CHUNKSERVER_BYTES = ((4, 0, 0), 0), ((3, 0, 38), 69), ((2, 1, 0), 68), ((1, 7, 25), 64)
+"""The size of one chunkserver's record, by the first version that has it; 0: not known."""
+_METALOGGER_BYTES = 8
+_DISCONNECTED = 1
+
+
+class ProbeFaultCode(Enum):
+    """Why there is no answer that counts."""
+
+    BAD_ADDRESS = "bad-address"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    NO_CONNECTION = "no-connection"
+    """Nobody completed the handshake in time: the host is silent."""
+    NO_ANSWER = "no-answer"
+    """Connected, but no answer in time: mfsmaster hangs, or is too busy."""
+    CLOSED = "closed"
+    MALFORMED = "malformed"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFault:
+    """Why a master could not be asked."""
+
+    code: ProbeFaultCode
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveMaster:
+    """What a mfsmaster serves now. Changes before number ``version`` are applied, as in a metadata header."""
+
+    version: int
+    metaid: int
+    mfs_version: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedServers:
+    """How many chunkservers and metaloggers are connected to a master."""
+
+    chunkservers: int
+    metaloggers: int
+
+
+def probe(host: str, port: int, timeout_s: float) -> LiveMaster | ProbeFault:
+    """Return what the mfsmaster at *host*:*port* (its client port) serves, after *timeout_s* at most."""
+    replies = _ask(host, port, (_INFO, _MODULE_INFO), timeout_s)
+    return replies if isinstance(replies, ProbeFault) else _live_master(*replies)
+
+
+def list_servers(host: str, port: int, timeout_s: float) -> ConnectedServers | ProbeFault:
+    """Return how many servers are connected to the mfsmaster at *host*:*port* (its client port)."""
+    replies = _ask(host, port, (_MODULE_INFO, _CHUNKSERVERS, _METALOGGERS), timeout_s)
+    if isinstance(replies, ProbeFault):
+        return replies
+    module, chunkservers, metaloggers = replies
+    mfs_version = _module_version(module)
+    if isinstance(mfs_version, ProbeFault):
+        return mfs_version
+    size = next((size for first, size in _CHUNKSERVER_BYTES if mfs_version >= first), 0)
+    if not size:
+        return ProbeFault(ProbeFaultCode.UNSUPPORTED, f"chunkserver list of MooseFS {_dotted(mfs_version)}")
+    if len(chunkservers) % size or len(metaloggers) % _METALOGGER_BYTES:
+        detail = f"server lists of {len(chunkservers)} and {len(metaloggers)} bytes"
+        return ProbeFault(ProbeFaultCode.MALFORMED, detail)
+    connected = sum(not flags & _DISCONNECTED for flags in chunkservers[::size])
+    return ConnectedServers(connected, len(metaloggers) // _METALOGGER_BYTES)
+
+
+def _live_master(info: bytes, module: bytes) -> LiveMaster | ProbeFault:
+    mfs_version = _module_version(module)
+    if isinstance(mfs_version, ProbeFault):
+        return mfs_version
+    offset = _VERSION_OFFSETS.get(len(info))
+    if offset is None:
+        detail = f"an INFO of {len(info)} bytes from MooseFS {_dotted(mfs_version)}"
+        return ProbeFault(ProbeFaultCode.UNSUPPORTED, detail)
+    (version,) = struct.unpack_from(">Q", info, offset)
+    (metaid,) = struct.unpack_from(">Q", module, 7)
+    return LiveMaster(version, metaid, mfs_version)
+
+
+def _module_version(module: bytes) -> tuple[int, int, int] | ProbeFault:
+    """Return the MooseFS version in a MODULE_INFO: module u8, version u16 u8 u8 (doubled: odd is Pro), id, metaid."""
+    if len(module) < _MODULE_INFO_BYTES:
+        return ProbeFault(ProbeFaultCode.MALFORMED, f"a module information of {len(module)} bytes")
+    kind, major, middle, minor = struct.unpack_from(">BHBB", module)
+    if kind != _MODULE_MASTER:
+        return ProbeFault(ProbeFaultCode.UNSUPPORTED, f"module {kind} answers, which is no mfsmaster")
+    return major, middle, minor // 2 if major >= 2 else minor  # noqa: PLR2004 - doubled since 2.0
+
+
+def _dotted(mfs_version: tuple[int, int, int]) -> str:
+    return ".".join(map(str, mfs_version))
+
+
+class _FaultError(Exception):
+    """Carries a fault from the depths of an exchange up to ``_ask``, which returns it."""
+
+    def __init__(self, code: ProbeFaultCode, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = ProbeFault(code, detail)
+
+
+def _ask(
+    host: str, port: int, questions: tuple[tuple[int, int], ...], timeout_s: float
+) -> tuple[bytes, ...] | ProbeFault:
+    """Send all *questions* (type, reply's type) without payload at once; return the replies in their order."""
+    deadline = time.monotonic() + timeout_s
+    where = f"{host} port {port}"
+    try:
+        with _connect(host, port, deadline) as connection:
+            exchange = _Exchange(connection, deadline, where)
+            exchange.send(b"".join(struct.pack(">II", kind, 0) for kind, _ in questions))
+            return tuple(exchange.reply(kind) for _, kind in questions)
+    except _FaultError as error:
+        return error.fault
+
+
+def _remaining(deadline: float) -> float:
+    """Return the seconds left, never zero: that would mean not to wait at all, but also not to look."""
+    return max(0.001, deadline - time.monotonic())
+
+
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to the first address of *host*: the others would each take their own share of the time."""
+    where = f"{host} port {port}"
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+        return socket.create_connection((str(address[0]), port), _remaining(deadline))
+    except (socket.gaierror, UnicodeError, OverflowError) as error:
+        raise _FaultError(ProbeFaultCode.BAD_ADDRESS, f"{where}: {error}") from None
+    except TimeoutError:
+        raise _FaultError(ProbeFaultCode.NO_CONNECTION, f"{where} does not accept") from None
+    except ConnectionRefusedError:
+        raise _FaultError(ProbeFaultCode.REFUSED, f"nothing listens on {where}") from None
+    except OSError as error:
+        code = ProbeFaultCode.CLOSED if error.errno == errno.ECONNRESET else ProbeFaultCode.UNREACHABLE
+        raise _FaultError(code, f"{where}: {error.strerror or error}") from None
+
+
+class _Exchange:
+    """Frames over one connection, none of which is waited for beyond the deadline."""
+
+    def __init__(self, connection: socket.socket, deadline: float, where: str) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self._where = where
+
+    def send(self, data: bytes) -> None:
+        self._connection.settimeout(_remaining(self._deadline))
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            raise self._fault(error) from None
+
+    def reply(self, kind: int) -> bytes:
+        """Return the payload of the next frame of type *kind*; keep-alive frames may come before it."""
+        for _ in range(_FRAMES_SKIPPED_MAX):
+            found, length = struct.unpack(">II", self._receive(8))
+            if length > _REPLY_BYTES_MAX or found not in (kind, _NOP):
+                detail = f"{self._where} sent a frame of type {found} and {length} bytes instead of type {kind}"
+                raise _FaultError(ProbeFaultCode.MALFORMED, detail)
+            payload = self._receive(length)
+            if found == kind:
+                return payload
+        raise _FaultError(ProbeFaultCode.MALFORMED, f"{self._where} sends nothing but keep-alives")
+
+    def _receive(self, length: int) -> bytes:
+        received = bytearray()
+        while len(received) < length:
+            if time.monotonic() >= self._deadline:
+                raise self._fault(TimeoutError())
+            self._connection.settimeout(_remaining(self._deadline))
+            try:
+                part = self._connection.recv(min(_RECEIVE_BYTES, length - len(received)))
+            except OSError as error:
+                raise self._fault(error) from None
+            if not part:
+                raise _FaultError(ProbeFaultCode.CLOSED, f"{self._where} closed the connection")
+            received += part
+        return bytes(received)
+
+    def _fault(self, error: OSError) -> _FaultError:
+        if isinstance(error, TimeoutError):
+            return _FaultError(ProbeFaultCode.NO_ANSWER, f"{self._where} accepts, but does not answer")
+        return _FaultError(ProbeFaultCode.CLOSED, f"{self._where}: {error.strerror or error}")
