@@ -1,0 +1,236 @@
+"""Server and client over a real Unix socket, and the read-only side over TCP on loopback."""
+
+import asyncio
+import http.client
+import json
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pycarpd.control.client import ControlClient, Reply
+from pycarpd.control.metrics import Metrics
+from pycarpd.control.reports import Report, report
+from pycarpd.control.server import serve_tcp, serve_unix, unix_listener
+from pycarpd.control.status import CommandAnswer, HistoryAnswer, Status, VipStatus
+
+
+class Provider:
+    """Answers with what a test has put into it, and remembers the commands."""
+
+    def __init__(self, status: Status) -> None:
+        self.current = status
+        self.commands: list[tuple[str, dict[str, Any]]] = []
+        self.answer: tuple[Report, ...] = (report("command-accepted", "as asked"),)
+
+    def status(self) -> Status:
+        return self.current
+
+    def history(self) -> HistoryAnswer:
+        last = self.current.last_transition
+        return HistoryAnswer(node=self.current.node, transitions=() if last is None else (last,))
+
+    def metrics(self) -> Metrics:
+        return Metrics(adverts_sent=1)
+
+    async def command(self, name: str, args: Mapping[str, Any]) -> tuple[Report, ...]:
+        self.commands.append((name, dict(args)))
+        return self.answer
+
+
+class Served:
+    """A provider behind a real socket, on an event loop in a thread of its own."""
+
+    def __init__(self, provider: Provider, path: Path) -> None:
+        self.provider = provider
+        self.path = path
+        self.client = ControlClient(path)
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._cleanups: list[Callable[[], Any]] = []
+        self._cleanups.append(self.started(serve_unix(provider, path)).cleanup)
+
+    def started(self, serving: Any) -> Any:
+        runner = asyncio.run_coroutine_threadsafe(serving, self._loop).result(10)
+        assert not isinstance(runner, Report), runner
+        return runner
+
+    def open_tcp(self) -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        self._cleanups.append(self.started(serve_tcp(self.provider, "127.0.0.1", port)).cleanup)
+        return port
+
+    def refused_tcp(self, port: int) -> Any:
+        serving = serve_tcp(self.provider, "127.0.0.1", port)
+        return asyncio.run_coroutine_threadsafe(serving, self._loop).result(10)
+
+    def close(self) -> None:
+        for cleanup in self._cleanups:
+            asyncio.run_coroutine_threadsafe(cleanup(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@pytest.fixture
+def served(healthy: Status, tmp_path: Path) -> Iterator[Served]:
+    served = Served(Provider(healthy), tmp_path / "control.sock")
+    yield served
+    served.close()
+
+
+def answered(reply: Reply | Report) -> Reply:
+    assert isinstance(reply, Reply), reply
+    return reply
+
+
+def test_status_and_history_come_back_as_they_were(served: Served, healthy: Status) -> None:
+    assert Status.model_validate_json(answered(served.client.get("/status")).text) == healthy
+    history = HistoryAnswer.model_validate_json(answered(served.client.get("/history")).text)
+    assert history.transitions == (healthy.last_transition,)
+
+
+def test_the_socket_is_roots_alone(served: Served) -> None:
+    assert stat.S_IMODE(served.path.stat().st_mode) == 0o600
+    assert stat.S_ISSOCK(served.path.stat().st_mode)
+
+
+def test_health_answers_for_load_balancers(served: Served) -> None:
+    def statuses() -> list[int]:
+        return [answered(served.client.get(path)).status for path in ("/master", "/backup", "/health")]
+
+    assert statuses() == [503, 200, 200]
+    vip = VipStatus(addresses=("192.0.2.100/24",), held=True, fence_open=True)
+    served.provider.current = served.provider.current.model_copy(update={"role": "MASTER", "vip": vip})
+    assert statuses() == [200, 503, 200]
+    served.provider.current = served.provider.current.model_copy(update={"role": "FAULT"})
+    assert statuses() == [503, 503, 503]
+
+
+def test_commands_are_passed_on_with_their_arguments(served: Served) -> None:
+    reply = answered(served.client.post("/pause", {"ttl_s": 60}))
+    assert (reply.status, CommandAnswer.model_validate_json(reply.text).done) == (200, True)
+    answered(served.client.post("/resume", {}))
+    answered(served.client.post("/resign", {}))
+    assert served.provider.commands == [("pause", {"ttl_s": 60}), ("resume", {}), ("resign", {})]
+
+
+def test_a_refusal_is_409_with_its_reports(served: Served) -> None:
+    served.provider.answer = (report("not-master", "this node is BACKUP"),)
+    reply = answered(served.client.post("/resign", {}))
+    answer = CommandAnswer.model_validate_json(reply.text)
+    assert (reply.status, answer.done, answer.reports) == (409, False, served.provider.answer)
+
+
+@pytest.mark.parametrize("body", ["[]", "{", "7", "\x00"])
+def test_a_body_that_is_no_object_is_refused_before_the_provider(served: Served, body: str) -> None:
+    connection = http.client.HTTPConnection("localhost", timeout=5)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(served.path))
+    connection.request("POST", "/pause", body)
+    answer = connection.getresponse()
+    assert answer.status == 409
+    assert json.loads(answer.read())["reports"][0]["code"] == "command-bad-argument"
+    connection.close()
+    assert served.provider.commands == []
+
+
+def test_metrics_and_page(served: Served) -> None:
+    served.provider.current = served.provider.current.model_copy(update={"node": "<b>meta2"})
+    assert "pycarpd_adverts_sent_total 1.0" in answered(served.client.get("/metrics")).text
+    page = answered(served.client.get("/"))
+    assert "&lt;b&gt;meta2" in page.text
+    assert "<b>" not in page.text
+
+
+def test_unknown_targets_and_methods_change_nothing(served: Served) -> None:
+    assert answered(served.client.get("/resign")).status == 405
+    assert answered(served.client.post("/status", {})).status == 405
+    assert answered(served.client.post("/bootstrap", {})).status == 404
+    assert served.provider.commands == []
+
+
+def test_tcp_reads_and_cannot_command(served: Served) -> None:
+    port = served.open_tcp()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    for method, path, expected in (
+        ("GET", "/status", 200),
+        ("GET", "/metrics", 200),
+        ("HEAD", "/backup", 200),
+        ("POST", "/resign", 404),
+        ("POST", "/pause", 404),
+        ("POST", "/resume", 404),
+    ):
+        connection.request(method, path)
+        answer = connection.getresponse()
+        answer.read()
+        assert (path, answer.status) == (path, expected)
+    connection.close()
+    assert served.provider.commands == []
+    taken = served.refused_tcp(port)
+    assert isinstance(taken, Report)
+    assert taken.code == "http-listen"
+
+
+def test_a_second_daemon_does_not_take_the_socket_away(served: Served) -> None:
+    second = unix_listener(served.path)
+    assert isinstance(second, Report)
+    assert second.code == "control-socket"
+    assert answered(served.client.get("/status")).status == 200
+
+
+def test_a_dead_daemons_socket_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    listener = unix_listener(path)
+    assert isinstance(listener, socket.socket)
+    listener.close()
+    (tmp_path / "file").write_text("precious")
+    refused = unix_listener(tmp_path / "file")
+    assert isinstance(refused, Report)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_the_clients_faults_are_values(tmp_path: Path) -> None:
+    def code(path: Path, timeout_s: float = 5.0) -> str:
+        answer = ControlClient(path).get("/status", timeout_s)
+        assert isinstance(answer, Report)
+        return answer.code
+
+    assert code(tmp_path / "missing.sock") == "control-unreachable"
+    assert code(Path("/" + "x" * 200)) == "control-unreachable"
+    silent = socket.socket(socket.AF_UNIX)
+    silent.bind(str(tmp_path / "silent.sock"))
+    silent.listen(1)
+    assert code(tmp_path / "silent.sock", 0.2) == "control-timeout"
+    silent.close()
+
+
+def test_an_answer_that_is_not_http_is_a_value(tmp_path: Path) -> None:
+    stranger = socket.socket(socket.AF_UNIX)
+    stranger.bind(str(tmp_path / "s"))
+    stranger.listen(1)
+
+    def babble() -> None:
+        connection, _ = stranger.accept()
+        connection.recv(4096)
+        connection.sendall(os.urandom(4).hex().encode() + b"\r\n\r\n")
+        connection.close()
+
+    thread = threading.Thread(target=babble)
+    thread.start()
+    answer = ControlClient(tmp_path / "s").get("/status")
+    thread.join(10)
+    stranger.close()
+    assert isinstance(answer, Report)
+    assert answer.code == "control-bad-answer"
