@@ -15,7 +15,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 
 from pycarpd.invariant import invariant
 from pycarpd.linux.faults import SystemFault
-from pycarpd.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, request
+from pycarpd.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, interface_index, request
 
 _RTM_NEWADDR = 20
 _RTM_DELADDR = 21
@@ -177,6 +177,6 @@ def _verify(interface: str, cidr: str, operation: str, *, is_wanted: bool) -> Sy
 def _index_of(interface: str, operation: str) -> int | SystemFault:
     """Return the present index of *interface*; it changes when the interface is deleted and made again."""
     try:
-        return socket.if_nametoindex(interface)
+        return interface_index(interface)
     except OSError as error:
         return SystemFault.of(operation, error)

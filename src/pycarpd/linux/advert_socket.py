@@ -15,6 +15,7 @@ from pycarpd.invariant import InvariantError, invariant
 from pycarpd.linux.bpf import advert_filter, attach_filter
 from pycarpd.linux.clock import boottime_ns, realtime_offset_ns
 from pycarpd.linux.faults import SystemFault
+from pycarpd.linux.netlink import interface_index
 from pycarpd.linux.stamps import StampConverter
 
 CARP_PROTOCOL = 112
@@ -116,12 +117,13 @@ class AdvertSocket:
     def rejoin(self) -> SystemFault | None:
         """Bind to the interface as it exists now and join the group anew; the descriptor stays the same.
 
-        To be called when the link has come back: switches that snoop want a new report, and an interface that was made
-        again has another index, which the kernel does not follow by itself.
+        To be called when the link or the own address has come back: switches that snoop want a new report, an interface
+        that was made again has another index, which the kernel does not follow by itself, and an interface that has lost
+        its last IPv4 address has lost its memberships with it.
         """
         channel = self._opened()
         try:
-            index = socket.if_nametoindex(self._interface)
+            index = interface_index(self._interface)
             channel.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, self._interface.encode() + b"\0")
             self._leave(channel)
             request = struct.pack("=4s4si", self._group, b"\0\0\0\0", index)

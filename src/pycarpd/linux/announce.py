@@ -16,6 +16,7 @@ from pycarpd.linux.advert_socket import SendResult, send_result_of
 from pycarpd.linux.bpf import arp_sender_filter, attach_filter
 from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.frames import ETHERTYPE_ARP, ETHERTYPE_IPV6, garp_reply, garp_request, unsolicited_na
+from pycarpd.linux.netlink import interface_index
 
 _SIOCGIFHWADDR = 0x8927
 _FRAME_BYTES_MAX = 128
@@ -53,6 +54,7 @@ class Announcer:
         """
         self.close()
         try:
+            interface_index(self._interface)
             # Without a protocol nothing is received yet, so no frame passes before the filter stands.
             self._socket = socket.socket(
                 socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0
@@ -115,5 +117,6 @@ class Announcer:
 
     def _mac(self, channel: socket.socket) -> bytes:
         """Return the interface's present MAC address; raises OSError when the interface is gone."""
+        # open() has found the interface by this very name, so it is not too long to be asked for.
         request = struct.pack("16s24x", self._interface.encode())
         return fcntl.ioctl(channel, _SIOCGIFHWADDR, request)[18:24]

@@ -1,4 +1,4 @@
-"""The TCP connections that this host's services have now, as the kernel's socket diagnosis tells them (sock_diag(7))."""
+"""The TCP connections that this host's services have now, as the kernel's sock_diag(7) tells them."""
 
 import socket
 import struct

@@ -14,6 +14,7 @@ from pycarpd.linux.process import Completed, run
 
 _NFT_TIMEOUT_S = 5.0
 _OPEN_AFTER_S_MAX = 600
+_NO_SUCH_TABLE = b"No such file or directory"
 _PRIORITY = -10
 """Before the host's own filter tables."""
 
@@ -70,7 +71,9 @@ table inet {self._table} {{
 
     def is_closed(self) -> bool | GateFault:
         """Say whether packets are being dropped now."""
-        listed = _nft(f"add table inet {self._table}\nlist table inet {self._table}\n")
+        listed = _nft(f"list table inet {self._table}\n")
+        if listed.exit_status == 1 and _NO_SUCH_TABLE in listed.stderr:
+            return False
         return _fault_of(listed) or b"elements" in listed.stdout
 
 

@@ -6,6 +6,7 @@ returns within ``REQUEST_TIMEOUT_S`` (rtnetlink(7)).
 """
 
 import errno
+import fcntl
 import socket
 import struct
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ _NETLINK_GET_STRICT_CHK = 12
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _RECEIVE_MAX = 65536
+_SIOCGIFINDEX = 0x8933
+_INTERFACE_NAME_MAX = 15
 _DUMP_TRIES = 3
 """A dump that changed while it was read is read again, this often."""
 _SEQUENCE = 1
@@ -47,6 +50,21 @@ class NetlinkMessage:
     kind: int
     flags: int
     data: bytes
+
+
+def interface_index(name: str) -> int:
+    """Return the present index of interface *name*; it changes when the interface is deleted and made again.
+
+    Raises OSError, with ENODEV when there is no such interface. (Python's own if_nametoindex gives no number, so it
+    cannot tell a missing interface from a process that is out of descriptors.)
+    """
+    encoded = name.encode()
+    if len(encoded) > _INTERFACE_NAME_MAX:
+        # The kernel would cut it, and might find another interface by what is left.
+        raise OSError(errno.ENODEV, "no interface has so long a name")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        answer = fcntl.ioctl(channel, _SIOCGIFINDEX, struct.pack("16s24x", encoded))
+    return int(struct.unpack("16xi20x", answer)[0])
 
 
 def split(datagram: bytes) -> Iterator[NetlinkMessage]:

@@ -1,8 +1,8 @@
 """Waking the peers of a master that vanished, as CTDB does: one senseless TCP segment each, sent from the VIP.
 
 A peer of a dead master waits for its time-out. A bare ACK with sequence numbers that cannot be right makes its kernel
-answer with the right ones (RFC 5961, challenge ACK); the new host's kernel, which knows no such connection, resets it, and
-the peer reconnects at once. Harmless to a connection that is alive: both ends just confirm where they are.
+answer with the right ones (RFC 5961, challenge ACK); the new host's kernel, which knows no such connection, resets
+it, and the peer reconnects at once. Harmless to a connection that is alive: both ends just confirm where they are.
 """
 
 import socket
