@@ -1,5 +1,6 @@
 """The work of the steps that PROMOTE and DEMOTE share, and how a step is made of functions."""
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pycarpd.takeover.context import NS_PER_S, Context
 from pycarpd.takeover.install import displace, take_back
 from pycarpd.takeover.prune import prune
 from pycarpd.takeover.step import StepFault, StepSpec
+
+logger = logging.getLogger(__name__)
 
 METALOGGER_TIMEOUT_NS = 30 * NS_PER_S
 KILL_TIMEOUT_NS = 60 * NS_PER_S
@@ -66,8 +69,15 @@ def stop_metalogger(context: Context, _cancel: threading.Event) -> StepFault | N
 
 
 def restart_metalogger(context: Context) -> StepFault | None:
-    """Undo stop_metalogger(): a standby's metalogger runs, unless it is known not to have run."""
-    return start_metalogger(context, threading.Event()) if context.metalogger_was_running else None
+    """Undo stop_metalogger(): a standby's metalogger runs, unless it is known not to have run.
+
+    A metalogger that does not start is logged and no fault: the files are back, and an undo that is never
+    complete would keep this host from promoting ever again.
+    """
+    fault = start_metalogger(context, threading.Event()) if context.metalogger_was_running else None
+    if fault is not None:
+        logger.warning("metalogger not restarted code=%s detail=%s", fault.code, fault.detail)
+    return None
 
 
 def start_metalogger(context: Context, _cancel: threading.Event) -> StepFault | None:
@@ -102,15 +112,18 @@ def close_gates(context: Context, _cancel: threading.Event) -> StepFault | None:
     return StepFault("GATE_NOT_CLOSED", str(faults[0])) if faults else None
 
 
-def open_gates(context: Context) -> StepFault | None:
+def open_gates(context: Context, _cancel: threading.Event) -> StepFault | None:
     """Let clients in; open already is success."""
     faults = [fault for gate in context.gates if (fault := gate.open()) is not None]
     return StepFault("GATE_NOT_OPENED", str(faults[0])) if faults else None
 
 
-def run_open_gates(context: Context, _cancel: threading.Event) -> StepFault | None:
-    """Let clients in, as a step."""
-    return open_gates(context)
+def undo_close_gates(context: Context) -> StepFault | None:
+    """Undo close_gates(); a gate that does not open now is logged and opens itself within seconds."""
+    fault = open_gates(context, threading.Event())
+    if fault is not None:
+        logger.warning("gate not opened detail=%s", fault.detail)
+    return None
 
 
 def start_companions(context: Context, _cancel: threading.Event) -> StepFault | None:

@@ -101,7 +101,6 @@ class Context:
     mfsmaster_pid: int | None = None
     operations_lost: int = 0
     metalogger_was_running: bool = True
-    notes: list[str] = field(default_factory=list)
 
     @property
     def kept(self) -> Kept:

@@ -70,7 +70,7 @@ def build_plan(name: str, settings: TakeoverSettings, request: Request) -> Plan[
     """Return the plan of that name, PROMOTE or DEMOTE, identified by the request's label."""
     parameters = parameters_of(request)
     if name == PROMOTE:
-        return promote_plan(settings, request.label, parameters)
+        return promote_plan(settings, request, request.label, parameters)
     invariant(name == DEMOTE, f"there is no plan {name!r}")
     return demote_plan(request, request.label, parameters)
 

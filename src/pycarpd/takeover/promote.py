@@ -6,6 +6,7 @@ in-place restart of a mfsmaster that died alone is the same plan; its own files 
 """
 
 import threading
+from ipaddress import ip_address
 
 from pycarpd.linux.tickle import send_tickles
 from pycarpd.moosefs.faults import ServiceFault
@@ -13,12 +14,13 @@ from pycarpd.moosefs.probe import ProbeFault, list_servers, probe
 from pycarpd.takeover import actions
 from pycarpd.takeover.actions import ContextStep, to_seconds
 from pycarpd.takeover.assemble import assemble, discard_staging, install, preserve
-from pycarpd.takeover.context import NS_PER_S, Context, TakeoverSettings
+from pycarpd.takeover.context import NS_PER_S, Context, Request, TakeoverSettings
 from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec, UndoScope
 
 PROMOTE = "promote"
 _PROBE_TIMEOUT_S = 5.0
 _POLL_S = 0.02
+_IPV4 = 4
 _TAKE_ADDRESS_TIMEOUT_NS = 5 * NS_PER_S
 
 
@@ -69,11 +71,13 @@ def _tickle(context: Context, ports: frozenset[int]) -> StepFault | None:
     ]
     if not peers:
         return None
-    for address in context.settings.virtual_addresses:
-        fault = send_tickles(address, peers)
-        if fault is not None:
-            return StepFault("TICKLE_FAILED", str(fault))
-    return None
+    results = [send_tickles(address, peers) for address in context.settings.virtual_addresses if _is_ipv4(address)]
+    faults = [result.fault for result in results if result.fault is not None]
+    return StepFault("TICKLE_FAILED", str(faults[0])) if faults else None
+
+
+def _is_ipv4(address: str) -> bool:
+    return ip_address(address).version == _IPV4
 
 
 def wake_servers(context: Context, _cancel: threading.Event) -> StepFault | None:
@@ -111,9 +115,20 @@ def await_chunkservers(context: Context, cancel: threading.Event) -> StepFault |
     return None
 
 
-def promote_plan(settings: TakeoverSettings, plan_id: str, parameters: tuple[tuple[str, str], ...]) -> Plan[Context]:
+def promote_plan(
+    settings: TakeoverSettings, request: Request, plan_id: str, parameters: tuple[tuple[str, str], ...]
+) -> Plan[Context]:
     """Return the plan that makes this host serve; *parameters* travel in the journal."""
-    return Plan(PROMOTE, plan_id, parameters, (*_prepare_steps(), *_serve_steps(settings), *_report_steps()))
+    # Where the address is still here, clients must not reach mfsmaster before its version was looked at.
+    early_gate = (_gate_step("keep-clients-out"),) if request.is_address_held else ()
+    steps = (*_prepare_steps(), *early_gate, *_serve_steps(settings), *_report_steps())
+    return Plan(PROMOTE, plan_id, parameters, steps)
+
+
+def _gate_step(name: str) -> ContextStep:
+    """Return a step that closes the gate; it opens itself after a while, so closing it is repeated."""
+    spec = StepSpec(name, actions.QUICK_TIMEOUT_NS, on_failure=OnFailure.REPORT, undo=UndoScope.ALWAYS)
+    return ContextStep(spec, actions.close_gates, actions.undo_close_gates)
 
 
 def _prepare_steps() -> tuple[ContextStep, ...]:
@@ -142,16 +157,12 @@ def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
     wait_ns = settings.chunkserver_wait_ns + quick
     return (
         ContextStep(
-            StepSpec("close-gate", quick, on_failure=report, undo=UndoScope.ALWAYS),
-            actions.close_gates,
-            actions.open_gates,
-        ),
-        ContextStep(
             StepSpec("start-mfsmaster", start_ns, undo=UndoScope.STOPS_SERVING),
             start_mfsmaster,
             actions.undo_start,
         ),
         ContextStep(StepSpec("probe", quick), prove_live),
+        _gate_step("close-gate"),
         ContextStep(
             StepSpec("take-address", _TAKE_ADDRESS_TIMEOUT_NS, undo=UndoScope.STOPS_SERVING, commits=True),
             take_address,
@@ -159,7 +170,7 @@ def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
         ),
         ContextStep(StepSpec("wake-servers", quick, on_failure=report), wake_servers),
         ContextStep(StepSpec("await-chunkservers", wait_ns, on_failure=report), await_chunkservers),
-        ContextStep(StepSpec("open-gate", quick), actions.run_open_gates),
+        ContextStep(StepSpec("open-gate", quick, on_failure=report), actions.open_gates),
         ContextStep(StepSpec("wake-clients", quick, on_failure=report), wake_clients),
     )
 
