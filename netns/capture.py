@@ -1,15 +1,17 @@
 """What was on the wire: a packet capture on the switch, and a reader for it.
 
-tcpdump writes every frame that comes in at a port of the switch, once, with the kernel's time stamp; the file
-is a plain pcap (nanoseconds, LINUX_SLL2) that any tool reads. A sighting names the host by the MAC address of
-the port it came from, so it holds for spoofed addresses as well. Sources: pcap-savefile(5), tcpdump.org
-LINKTYPE_LINUX_SLL2, RFC 826, FreeBSD's ip_carp.h.
+tcpdump writes every frame that comes in at a port of the switch with the kernel's time stamp; the file is a plain
+pcap (nanoseconds, LINUX_SLL2) that any tool reads. A sighting names the host by the port it came in at, so it holds
+for spoofed addresses and for the virtual MAC address of ucarp as well. What the laboratory itself sends from the
+switch (replayed and forged adverts) comes in nowhere and is not in the capture. Sources: pcap-savefile(5),
+tcpdump.org LINKTYPE_LINUX_SLL2, RFC 826, FreeBSD's ip_carp.h.
 """
 
+import json
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,13 +19,15 @@ from typing import Final
 
 from netns.commands import bound_to_parent, eventually, must, realtime_offset_ns, spawn
 from netns.owner import Owner
-from netns.topology import BRIDGE, SWITCH, Topology, host_of_mac
+from netns.topology import SWITCH, Topology
 
 _FILTER: Final = "arp or ip proto 112 or (tcp and portrange 9419-9421 and tcp[tcpflags] & (tcp-syn|tcp-rst) != 0)"
 _FILE_HEADER: Final = struct.Struct("=IHHiIII")
 _RECORD_HEADER: Final = struct.Struct("=IIII")
 _COOKED: Final = struct.Struct("!HHIHBB8s")
 _CARP_BYTES: Final = 36
+_CARP_PROTOCOL: Final = 112
+_IPV4_BYTES: Final = 20
 _ARP_BYTES: Final = 28
 _TRAILER_MAGIC: Final = b"\x70\x63"
 _ROLES: Final = ("INIT", "BACKUP", "PROMOTING", "MASTER", "DEMOTING", "SUSPENDED", "FAULT")
@@ -76,7 +80,8 @@ class Capture:
         argv = (*tcpdump, "--time-stamp-precision=nano", "-w", str(self.path), _FILTER)
         owner.adopt(spawn(bound_to_parent(topology.inside_net(SWITCH, *argv)), log))
         eventually(lambda: "listening on" in log.read_text(), 10.0, "tcpdump listens on the switch")
-        self.bridge_index = bridge_index(topology)
+        self._topology = topology
+        self._ports: dict[int, str] = {}
         self._lock = threading.Lock()
         self._offset = 0
         self._seen: list[Sighting] = []
@@ -97,37 +102,59 @@ class Capture:
             return 0
         shift_ns = realtime_offset_ns()
         end = start
-        for stamp_ns, frame, end in _records(data, start):  # noqa: B007 - the end of the last whole record is what is left to know
-            sighting = parse(frame, stamp_ns - shift_ns, ignored_interface=self.bridge_index)
+        for stamp_ns, frame, after in _records(data, start):
+            self._learn(_port_index(frame))
+            sighting = parse(frame, stamp_ns - shift_ns, self._ports)
             if sighting is not None:
                 self._seen.append(sighting)
+            end = after
         return end
 
+    def _learn(self, index: int) -> None:
+        # A port that was made anew has a new index; what an old one had is kept for the frames that came in there.
+        if index not in self._ports:
+            self._ports |= {index: ""} | ports(self._topology)
 
-def read_file(path: Path, bridge_index: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield (CLOCK_REALTIME ns, cooked frame) of a capture file, leaving out what the bridge itself received."""
+
+def ports(topology: Topology) -> dict[int, str]:
+    """Return the host behind each interface of the switch by its index; "" for the bridge and the ends of relays.
+
+    The bridge receives broadcasts a second time, and a relay's end what has come in at the host's port before.
+    """
+    links = json.loads(must("ip", "-n", topology.namespace(SWITCH), "-j", "link"))
+    return {link["ifindex"]: link["ifname"] if link["ifname"] in topology.hosts else "" for link in links}
+
+
+def read_adverts(path: Path, index: int) -> list[tuple[bytes, bytes]]:
+    """Return (source MAC, IP packet) of every advert in a capture file that came in at a port of the switch."""
     data = path.read_bytes()
-    for stamp_ns, frame, _end in _records(data, _FILE_HEADER.size):
-        if _COOKED.unpack_from(frame)[2] != bridge_index:
-            yield stamp_ns, frame
+    adverts = []
+    for _stamp_ns, frame, _end in _records(data, _FILE_HEADER.size):
+        packet = frame[_COOKED.size :]
+        is_advert = frame[:2] == b"\x08\x00" and len(packet) > _IPV4_BYTES and packet[9] == _CARP_PROTOCOL
+        if is_advert and _port_index(frame) == index:
+            adverts.append((frame[12:18], packet))
+    return adverts
 
 
-def parse(frame: bytes, at_ns: int, *, ignored_interface: int = 0) -> Sighting | None:
-    """Return what a cooked (SLL2) frame is; None for one of no interest, or seen on the ignored interface."""
+def parse(frame: bytes, at_ns: int, hosts: Mapping[int, str]) -> Sighting | None:
+    """Return what a cooked (SLL2) frame is; None for one of no interest, or with no host behind its port."""
     if len(frame) < _COOKED.size:
         return None
-    protocol, _, interface, _, _packet_type, mac_bytes, mac = _COOKED.unpack_from(frame)
-    if interface == ignored_interface:
-        return None
-    host = host_of_mac(mac[:mac_bytes]) or "stranger"
+    protocol, _, index, _, _packet_type, _mac_bytes, _mac = _COOKED.unpack_from(frame)
+    host = hosts.get(index, "")
     body = frame[_COOKED.size :]
     match protocol:
-        case 0x0806:  # ARP
+        case 0x0806 if host:  # ARP
             return _parse_arp(body, host, at_ns)
-        case 0x0800:  # IPv4
+        case 0x0800 if host:  # IPv4
             return _parse_ipv4(body, host, at_ns)
         case _:
             return None
+
+
+def _port_index(frame: bytes) -> int:
+    return int(_COOKED.unpack_from(frame)[2]) if len(frame) >= _COOKED.size else 0
 
 
 def _records(data: bytes, start: int) -> Iterator[tuple[int, bytes, int]]:
@@ -151,7 +178,7 @@ def _parse_arp(body: bytes, host: str, at_ns: int) -> Sighting | None:
 
 def _parse_ipv4(body: bytes, host: str, at_ns: int) -> Sighting | None:
     header = (body[0] & 0xF) * 4 if body else 0
-    if len(body) < header + 1 or header < 20:  # noqa: PLR2004 - the least IPv4 header
+    if len(body) < header + 1 or header < _IPV4_BYTES:
         return None
     source, payload = socket.inet_ntoa(body[12:16]), body[header:]
     match body[9]:
@@ -182,9 +209,3 @@ def _parse_tcp(payload: bytes, host: str, source: str, at_ns: int) -> Sighting |
     if flags == _SYN | _ACK:
         return Sighting(at_ns, host, Kind.SYN_ACK, source, port=from_port)
     return Sighting(at_ns, host, Kind.SYN, source, port=to_port)
-
-
-def bridge_index(topology: Topology) -> int:
-    """Return the index of the switch's bridge: what it receives itself are second sightings of broadcasts."""
-    # /sys shows the interfaces of the namespace it was mounted in, so it is read through `ip netns exec`.
-    return int(must(*topology.inside(SWITCH, "cat", f"/sys/class/net/{BRIDGE}/ifindex")))

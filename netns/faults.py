@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from netns import relay
-from netns.capture import bridge_index
+from netns.capture import ports
 from netns.cluster import Cluster
 from netns.commands import LaboratoryError, boottime_ns, eventually, must, realtime_offset_ns
 from netns.inject import KINDS
@@ -28,6 +28,9 @@ from netns.topology import BRIDGE, SWITCH, VIP_CIDR, Process
 _OURS: Final = ("supervisor", "heartbeat", "worker")
 _ATTACK_WITHIN_S: Final = 60.0
 _FLOOD_SECONDS: Final = 10
+_FORGERIES: Final = 200
+VHID: Final = "10"
+"""The group that the configuration of every host names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,21 +256,28 @@ def _attack(cluster: Cluster, *arguments: str) -> None:
     )
 
 
+def _recorded(cluster: Cluster, host: str) -> tuple[str, str]:
+    indexes = {name: index for index, name in ports(cluster.topology).items()}
+    return str(cluster.directory / "switch.pcap"), str(indexes[host])
+
+
 def _replay(cluster: Cluster, host: str, _argument: str) -> None:
-    mac = cluster.topology.hosts[host].mac
-    _attack(cluster, "replay", str(cluster.directory / "switch.pcap"), mac, str(bridge_index(cluster.topology)))
+    _attack(cluster, "replay", *_recorded(cluster, host))
+
+
+def _forge(cluster: Cluster, host: str, kind: str, count: int, per_second: str) -> None:
+    address = cluster.topology.hosts[host].address
+    _attack(cluster, "forge", kind, address, VHID, str(count), per_second, *_recorded(cluster, host))
 
 
 def _forged(cluster: Cluster, host: str, kind: str) -> None:
     if kind not in KINDS:
         raise LaboratoryError(f"forged takes one of {', '.join(KINDS)}, not {kind!r}")
-    pcap = str(cluster.directory / "switch.pcap")
-    _attack(cluster, "forge", kind, cluster.topology.hosts[host].address, "10", "200", "1000", pcap)
+    _forge(cluster, host, kind, _FORGERIES, "1000")
 
 
 def _flood(cluster: Cluster, host: str, per_second: str) -> None:
-    count = str(int(float(per_second) * _FLOOD_SECONDS))
-    _attack(cluster, "forge", "claim", cluster.topology.hosts[host].address, "10", count, per_second)
+    _forge(cluster, host, "claim", int(float(per_second) * _FLOOD_SECONDS), per_second)
 
 
 def _clock_step(cluster: Cluster, _host: str, seconds: str) -> None:

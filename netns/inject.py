@@ -1,10 +1,10 @@
 """An attacker in the group: sends recorded and forged adverts into the switch, to every port.
 
-Run in the switch's namespace: ``python -m netns.inject replay PCAP MAC BRIDGE_INDEX`` re-sends every advert of
-a capture that came from that MAC, as fast as it can, in order; ``python -m netns.inject forge KIND SOURCE VHID
-COUNT PER_SECOND [PCAP]`` sends forged ones. Kinds: ``claim`` (best advbase and advskew, a digest of random
-bytes), ``resign`` (255/255, likewise), ``random`` (random bytes of any length), ``mutated`` (recorded adverts
-with one bit flipped). Source: FreeBSD's ip_carp.h.
+Run in the switch's namespace: ``python -m netns.inject replay PCAP INDEX`` re-sends every advert of a capture that
+came in at the port of that interface index, in order, a thousand a second; ``python -m netns.inject forge KIND SOURCE
+VHID COUNT PER_SECOND PCAP INDEX`` sends forged ones. Kinds: ``claim`` (best advbase and advskew, a digest of random
+bytes), ``resign`` (255/255, likewise), ``random`` (random bytes of any length), ``mutated`` (recorded adverts with one
+bit flipped). Source: FreeBSD's ip_carp.h.
 """
 
 import random
@@ -12,18 +12,18 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from netns.capture import read_file
+from netns.capture import read_adverts
 from netns.topology import BRIDGE
 
 GROUP: Final = "224.0.0.18"
 _GROUP_MAC: Final = bytes.fromhex("01005e000012")
 _ATTACKER_MAC: Final = bytes.fromhex("02005e1000ee")
-_COOKED_BYTES: Final = 20
-_COOKED_PROTOCOL_IPV4: Final = b"\x08\x00"
+_IPV4_BYTES: Final = 20
+_ETHERTYPE_IPV4: Final = b"\x08\x00"
 _CARP_PROTOCOL: Final = 112
 _PAYLOAD_BYTES_MAX: Final = 600
 KINDS: Final = ("claim", "resign", "random", "mutated")
@@ -52,19 +52,8 @@ def forged_advert(vhid: int, advbase: int, advskew: int, source: random.Random) 
     return head[:6] + struct.pack("!H", checksum(head + body)) + body
 
 
-def recorded(pcap: Path, bridge_index: int, mac: bytes | None = None) -> list[bytes]:
-    """Return the IP packets of the adverts in a capture, of one sender or of all."""
-    packets = []
-    for _stamp, frame in read_file(pcap, bridge_index):
-        packet = frame[_COOKED_BYTES:]
-        is_advert = frame[:2] == _COOKED_PROTOCOL_IPV4 and len(packet) > 20 and packet[9] == _CARP_PROTOCOL  # noqa: PLR2004
-        if is_advert and mac in (None, frame[12:18]):
-            packets.append(packet)
-    return packets
-
-
-def maker(kind: str, source: str, vhid: int, pcap: Path | None, chance: random.Random) -> Callable[[], bytes]:
-    """Return what makes the next forged packet of a kind."""
+def maker(kind: str, source: str, vhid: int, known: list[bytes], chance: random.Random) -> Callable[[], bytes]:
+    """Return what makes the next forged packet of a kind; *known* are recorded adverts, without their IP header."""
     match kind:
         case "claim":
             return lambda: ipv4(source, forged_advert(vhid, 0, 0, chance))
@@ -72,11 +61,10 @@ def maker(kind: str, source: str, vhid: int, pcap: Path | None, chance: random.R
             return lambda: ipv4(source, forged_advert(vhid, 255, 255, chance))
         case "random":
             return lambda: ipv4(source, chance.randbytes(chance.randint(0, _PAYLOAD_BYTES_MAX)))
-        case "mutated" if pcap is not None:
-            known = [packet[20:] for packet in recorded(pcap, 0)]
+        case "mutated" if known:
             return lambda: ipv4(source, _flip(chance.choice(known), chance))
         case _:
-            raise SystemExit(f"no such kind, or no capture given for it: {kind}")
+            raise SystemExit(f"no such kind, or nothing recorded for it: {kind}")
 
 
 def _flip(payload: bytes, chance: random.Random) -> bytes:
@@ -86,15 +74,14 @@ def _flip(payload: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
-def _send(packets: Callable[[], bytes | None], per_second: float, mac: bytes) -> int:
-    head = _GROUP_MAC + mac + _COOKED_PROTOCOL_IPV4
+def _send(frames: Iterator[bytes], per_second: float) -> None:
     began = time.monotonic()
     sent = lost = 0
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as port:
         port.bind((BRIDGE, 0))
-        while (packet := packets()) is not None:
+        for frame in frames:
             try:
-                port.send(head + packet)
+                port.send(frame)
                 sent += 1
             except OSError:
                 lost += 1
@@ -102,21 +89,22 @@ def _send(packets: Callable[[], bytes | None], per_second: float, mac: bytes) ->
             if ahead_s > 0:
                 time.sleep(ahead_s)
     print(f"sent {sent}, not taken {lost}, in {time.monotonic() - began:.2f} s")
-    return sent
+
+
+def _ethernet(mac: bytes, packet: bytes) -> bytes:
+    return _GROUP_MAC + mac + _ETHERTYPE_IPV4 + packet
 
 
 def main(arguments: list[str]) -> None:
     """Send what the module's text says."""
     verb, *rest = arguments
     if verb == "replay":
-        mac = bytes.fromhex(rest[1].replace(":", ""))
-        queue = iter(recorded(Path(rest[0]), int(rest[2]), mac))
-        _send(lambda: next(queue, None), 1000.0, mac)
+        _send((_ethernet(mac, packet) for mac, packet in read_adverts(Path(rest[0]), int(rest[1]))), 1000.0)
         return
-    kind, source, vhid, count, per_second, *pcap = rest
-    make = maker(kind, source, int(vhid), Path(pcap[0]) if pcap else None, random.Random(kind))  # noqa: S311 - no secret
-    remaining = iter(range(int(count)))
-    _send(lambda: make() if next(remaining, None) is not None else None, float(per_second), _ATTACKER_MAC)
+    kind, source, vhid, count, per_second, pcap, index = rest
+    known = [packet[_IPV4_BYTES:] for _mac, packet in read_adverts(Path(pcap), int(index))]
+    make = maker(kind, source, int(vhid), known, random.Random(kind))  # noqa: S311 - no secret
+    _send((_ethernet(_ATTACKER_MAC, make()) for _ in range(int(count))), float(per_second))
 
 
 if __name__ == "__main__":

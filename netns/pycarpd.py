@@ -170,17 +170,11 @@ class Daemons:
 
     def processes(self, host: str) -> dict[str, Process]:
         """Return pycarpd's processes on a host by what they are: supervisor, heartbeat, worker."""
-        ours = [p for p in self.topology.processes(host) if any("pycarpd" in word for word in p.arguments)]
-        pids = {p.pid for p in ours}
         named: dict[str, Process] = {}
-        for process in ours:
-            words = " ".join(process.arguments)
-            if process.parent not in pids:
-                named.setdefault("supervisor", process)
-            elif "heartbeat" in words:
-                named.setdefault("heartbeat", process)
-            elif "worker" in words:
-                named.setdefault("worker", process)
+        for process in self.topology.processes(host):
+            name = _name_of(process.arguments)
+            if name:
+                named.setdefault(name, process)
         return named
 
     def _config_text(self, host: str) -> str:
@@ -199,3 +193,11 @@ class Daemons:
             data_path=directory / "mfs",
             etc=directory / "etc",
         )
+
+
+def _name_of(arguments: tuple[str, ...]) -> str:
+    for word in arguments:
+        if word.startswith(("pycarpd.daemon.heartbeat", "pycarpd.daemon.worker")):
+            return word.split(".")[2].partition("_")[0]
+    is_command = any(Path(word).name == "pycarpd" for word in arguments[:2])
+    return "supervisor" if is_command and "run" in arguments else ""

@@ -1,7 +1,7 @@
 """Hosts, links and the switch: one network namespace a host, one more with a bridge that joins them.
 
 Nothing is attached to the root namespace. Each host has one interface, eth0; the switch has one port a host,
-named as the host. Addresses and MACs follow from the host's name, so a capture can be read without a table.
+named as the host. Addresses and MACs follow from the host's name, so a capture is easily read.
 """
 
 import contextlib
@@ -22,7 +22,6 @@ INTERFACE: Final = "eth0"
 BRIDGE: Final = "br0"
 SWITCH: Final = "sw"
 _FIRST_ADDRESS: Final = {"m": 10, "cs": 20, "c": 30, "u": 40}
-_PER_KIND_MAX: Final = 9
 _SYSCTLS: Final = (
     "net.ipv6.conf.all.accept_dad=0",
     "net.ipv6.conf.default.accept_dad=0",
@@ -65,14 +64,6 @@ class Host:
     def is_metadata_host(self) -> bool:
         """True for the hosts that run pycarpd."""
         return self.name.startswith("m")
-
-
-def host_of_mac(mac: bytes) -> str | None:
-    """Return the name of the host whose eth0 has that MAC address; None for a stranger's."""
-    if len(mac) != 6 or not mac.startswith(b"\x02\x00\x5e\x10\x00"):  # noqa: PLR2004 - the length of a MAC address
-        return None
-    kinds = [kind for kind, first in _FIRST_ADDRESS.items() if 1 <= mac[5] - first <= _PER_KIND_MAX]
-    return f"{kinds[0]}{mac[5] - _FIRST_ADDRESS[kinds[0]]}" if kinds else None
 
 
 @dataclass(frozen=True, slots=True)

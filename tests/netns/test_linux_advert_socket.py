@@ -19,7 +19,7 @@ GROUP = "224.0.0.18"
 
 def opened(lab: Lab, label: str, vhid: int = VHID) -> AdvertSocket:
     with lab.inside(label):
-        advert_socket = AdvertSocket("eth0", {"a": "192.0.2.1", "b": "192.0.2.2"}[label], vhid=vhid)
+        advert_socket = AdvertSocket("eth0", {"a": "192.0.2.1", "b": "192.0.2.2"}[label], GROUP, vhid)
         assert advert_socket.open() is None
     return advert_socket
 
@@ -213,7 +213,7 @@ def test_opening_on_a_missing_interface_is_a_fault() -> None:
 
         def body() -> str:
             with lab.inside("a"):
-                fault = AdvertSocket("nowhere0", "192.0.2.1", vhid=VHID).open()
+                fault = AdvertSocket("nowhere0", "192.0.2.1", GROUP, VHID).open()
             assert fault is not None
             return fault.name
 
