@@ -1,0 +1,298 @@
+"""The heartbeat process: one thread, epoll and a timerfd around the Elector; owns the virtual addresses.
+
+Everything it waits for arrives on a descriptor; nothing it does waits for a disk, a fork, a log or a script. In each
+round the advert socket is drained before anything is judged, and a deadline that has come is told to the Elector only
+then, together with how late it is. What needs a disk or a process is asked of the worker.
+"""
+
+import dataclasses
+import logging
+import select
+from typing import assert_never
+
+from pycarpd.daemon import messages as msg
+from pycarpd.daemon import news
+from pycarpd.daemon.channel import Channel, Closed
+from pycarpd.daemon.connections import ConnectionBook
+from pycarpd.daemon.lateness import Lateness
+from pycarpd.daemon.ports import Ports
+from pycarpd.daemon.vip import VipKeeper
+from pycarpd.election import effects as fx
+from pycarpd.election import events as ev
+from pycarpd.election.elector import Elector
+from pycarpd.election.model import Advert, Flags, Persistent, PlainAdvert, Role
+from pycarpd.election.node import Identity
+from pycarpd.linux.clock import DeadlineTimer, boottime_ns
+from pycarpd.linux.realtime import Degradation
+from pycarpd.settings import DaemonSettings
+from pycarpd.wire.codec import CodecSettings, Encoder
+from pycarpd.wire.keys import KeyRing
+from pycarpd.wire.receiver import Receiver
+from pycarpd.wire.verdict import Verdict
+
+STATUS_EVERY_NS = 250_000_000
+
+
+class Heartbeat:
+    """The loop and what it holds together; ``run`` returns when the election has ended here."""
+
+    def __init__(
+        self,
+        settings: DaemonSettings,
+        codec: CodecSettings,
+        identity: Identity,
+        persistent: Persistent,
+        worker: Channel,
+        supervisor: Channel,
+        degradations: tuple[Degradation, ...],
+    ) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._source = settings.election.me.address
+        self._encoder = Encoder(codec)
+        self._receiver = Receiver(codec, identity.epoch, identity.nonce)
+        self._elector = Elector(settings.election, identity, persistent)
+        self._worker = worker
+        self._supervisor = supervisor
+        self._degradations = degradations
+        self._ports = Ports(settings, self._log)
+        self._vip = VipKeeper(settings.interface, settings.virtual_addresses, self._ports.announcer, self._log)
+        self._book = ConnectionBook()
+        self._lateness = Lateness()
+        self._timer = DeadlineTimer()
+        self._epoll = select.epoll()
+        self._registered: set[int] = set()
+        self._planned_ns: int | None = None
+        self._status_due_ns = 0
+        self._adverts_sent = 0
+        self._overflows = 0
+        self._is_over = False
+
+    def run(self) -> None:
+        """Take part in the election until it has ended here."""
+        now_ns = boottime_ns()
+        self._ports.refresh(now_ns)
+        self._tell(ev.LinkChanged(self._ports.is_up), now_ns)
+        self._supervisor.send(msg.ReadyNews())
+        while not self._is_over:
+            self._register()
+            self._arm()
+            self._epoll.poll(-1)
+            self._round()
+        self._tell_status(boottime_ns())
+        self._worker.send(msg.Goodbye())
+
+    def _register(self) -> None:
+        """Wait on the descriptors that are open now; a closed one has left the epoll set by itself."""
+        fixed = (self._timer.fileno(), self._worker.fileno(), self._supervisor.fileno())
+        wanted = {*fixed, *self._ports.filenos()}
+        for fileno in self._registered - wanted:
+            self._unregister(fileno)
+        for fileno in wanted - self._registered:
+            self._epoll.register(fileno, select.EPOLLIN)
+        self._registered = wanted
+
+    def _unregister(self, fileno: int) -> None:
+        try:
+            self._epoll.unregister(fileno)
+        except OSError:
+            self._log(logging.DEBUG, f"descriptor had left the set already fileno={fileno}")
+
+    def _arm(self) -> None:
+        planned = (self._elector.next_deadline(), self._vip.next_deadline(), self._ports.retry_ns, self._status_due_ns)
+        self._planned_ns = min(p for p in planned if p is not None)
+        self._timer.arm(self._planned_ns)
+
+    def _round(self) -> None:
+        """Take in everything that is there, adverts first; judge deadlines last."""
+        self._drain_adverts()
+        self._read_link()
+        self._read_worker()
+        self._read_supervisor()
+        self._timer.acknowledge()
+        now_ns = boottime_ns()
+        deadline_ns = self._elector.next_deadline()
+        if deadline_ns is not None and now_ns >= deadline_ns and not self._is_over:
+            self._lateness.note(now_ns - deadline_ns)
+            self._tell(ev.TimeAdvanced(now_ns - deadline_ns), now_ns)
+        self._vip.on_time(now_ns)
+        if now_ns >= self._status_due_ns:
+            self._tell_status(now_ns)
+
+    def _drain_adverts(self) -> None:
+        for datagram in self._ports.datagrams():
+            received = self._receiver.receive(datagram.payload, datagram.source, datagram.ttl)
+            match received.advert:
+                case Advert() as advert:
+                    self._on_advert(advert, datagram.source, received.verdict, datagram.received_ns)
+                case PlainAdvert() as plain:
+                    heard = ev.PlainAdvertHeard(plain, datagram.source, datagram.received_ns)
+                    self._tell(heard, boottime_ns())
+                case None if received.verdict is Verdict.OWN_NAME:
+                    self._tell(ev.NameClaimed(), boottime_ns())
+                case None:
+                    pass
+
+    def _on_advert(self, advert: Advert, source: bytes, verdict: Verdict, received_ns: int) -> None:
+        now_ns = boottime_ns()
+        is_proven = verdict is Verdict.ACCEPTED
+        if is_proven and advert.role is Role.MASTER:
+            self._book.heard(advert.node_id, advert.connections, now_ns)
+        self._tell(ev.AdvertHeard(advert, source, is_proven, received_ns), now_ns)
+
+    def _read_link(self) -> None:
+        now_ns = boottime_ns()
+        removed, is_link_news = self._ports.removed_addresses()
+        is_retry_due = self._ports.retry_ns is not None and now_ns >= self._ports.retry_ns
+        if (is_link_news or is_retry_due) and self._ports.refresh(now_ns):
+            self._vip.use(self._ports.announcer)
+            self._log(logging.WARNING, f"interface={self._settings.interface} up={self._ports.is_up}")
+            self._tell(ev.LinkChanged(self._ports.is_up), now_ns)
+        for cidr in removed:
+            self._vip.on_removed(cidr, now_ns)
+        own = self._settings.virtual_addresses
+        if any(c.vip == cidr.split("/")[0] for c in self._ports.claims() for cidr in own):
+            self._tell(ev.VipClaimed(), now_ns)
+
+    def _read_worker(self) -> None:
+        while not self._is_over and (message := self._worker.receive()) is not None:
+            now_ns = boottime_ns()
+            if isinstance(message, Closed):
+                self._tell(ev.StopRequested(), now_ns)
+                self._tell(ev.WorkerLost(), now_ns)
+                self._is_over = True
+                return
+            self._on_worker(message, now_ns)
+
+    def _on_worker(self, message: msg.Message, now_ns: int) -> None:
+        match message:
+            case msg.WorkerHello(mfsmaster_serves=serves):
+                self._tell(ev.WorkerReady(serves, self._vip.is_present()), now_ns)
+            case msg.Persisted(persistent=persistent):
+                self._tell(ev.StatePersisted(persistent), now_ns)
+            case msg.AttachRequest(term=term):
+                self._tell(ev.PromotionReady(term), now_ns)
+                self._worker.send(msg.AttachAnswer(term, self._vip.is_attached))
+            case msg.PlanEnded(is_promotion=True, term=term, is_ok=is_ok):
+                self._tell(ev.PromotionFinished(term, is_ok), now_ns)
+            case msg.PlanEnded(term=term):
+                self._tell(ev.DemotionFinished(term), now_ns)
+            case msg.MfsmasterGone(may_restart=may_restart):
+                self._tell(ev.MfsmasterLost(may_restart), now_ns)
+            case msg.FreshnessNews(freshness=freshness, why_not=why_not):
+                self._tell(ev.FreshnessKnown(freshness, why_not), now_ns)
+            case msg.ConnectionsNews(connections=connections):
+                self._book.set_own(connections)
+            case msg.OperatorNews(command=command):
+                self._tell(ev.Commanded(ev.OperatorCommand(command)), now_ns)
+            case _:
+                self._log(logging.ERROR, f"unexpected message from the worker type={type(message).__name__}")
+
+    def _read_supervisor(self) -> None:
+        while not self._is_over and (message := self._supervisor.receive()) is not None:
+            now_ns = boottime_ns()
+            match message:
+                case msg.StopOrder(keep_serving=keep_serving):
+                    self._tell(ev.StopRequested(keep_serving), now_ns)
+                case msg.SettingsNews(text=text):
+                    self._reload(DaemonSettings.from_json(text))
+                case _:
+                    self._log(logging.ERROR, "the supervisor is gone, handing over")
+                    self._tell(ev.StopRequested(), now_ns)
+                    return
+
+    def _reload(self, settings: DaemonSettings) -> None:
+        keyring = KeyRing.parse(settings.key_text)
+        if not isinstance(keyring, KeyRing):
+            self._log(logging.ERROR, f"keys not reloaded: {keyring}")
+            return
+        self._codec = dataclasses.replace(self._codec, keyring=keyring)
+        self._encoder = Encoder(self._codec)
+        self._receiver.use_keys(keyring)
+        self._elector.reconfigure(settings.election)
+        self._log(logging.INFO, "settings reloaded")
+
+    def _tell(self, event: ev.Event, now_ns: int) -> None:
+        """Let the Elector decide, and carry out what it decided."""
+        for effect in self._elector.handle(event, now_ns):
+            self._perform(effect, now_ns)
+
+    def _perform(self, effect: fx.Effect, now_ns: int) -> None:
+        match effect:
+            case fx.Send(advert=advert):
+                self._send(advert, now_ns)
+            case fx.RenewLease(until_ns=until_ns):
+                self._vip.renew(until_ns, now_ns)
+            case fx.AttachVip():
+                self._vip.attach(now_ns)
+            case fx.DetachVip():
+                self._vip.detach()
+            case fx.AnnounceVip():
+                self._vip.announce()
+            case fx.Transition():
+                self._on_transition(effect, now_ns)
+            case fx.Stopped():
+                self._is_over = True
+            case _:
+                self._worker.send(self._request(effect, now_ns))
+
+    def _request(
+        self,
+        effect: fx.Persist | fx.StartPromotion | fx.AbortPromotion | fx.StartDemotion | fx.PreserveFiles,
+        now_ns: int,
+    ) -> msg.ToWorker:
+        match effect:
+            case fx.Persist(persistent=persistent):
+                return msg.PersistRequest(persistent)
+            case fx.StartPromotion(term=term):
+                return msg.PromoteRequest(term, self._book.known(now_ns))
+            case fx.AbortPromotion(term=term):
+                return msg.AbortRequest(term)
+            case fx.StartDemotion(term=term, successor=successor):
+                return msg.DemoteRequest(term, news.name_of(self._settings.election, successor))
+            case fx.PreserveFiles(term=term):
+                return msg.PreserveRequest(term)
+            case _:
+                assert_never(effect)
+
+    def _send(self, advert: Advert, now_ns: int) -> None:
+        if advert.role is Role.MASTER:
+            advert = dataclasses.replace(advert, connections=self._book.to_tell())
+        payload = self._encoder.encode(advert, self._source)
+        self._adverts_sent += 1
+        if self._ports.send(payload, advert.role):
+            self._tell(ev.SendingFailed(self._ports.is_failing), now_ns)
+        if Flags.RESIGNED in advert.flags and not self._settings.election.strict:
+            self._ports.send_to_group(payload)
+
+    def _on_transition(self, transition: fx.Transition, now_ns: int) -> None:
+        self._log(
+            logging.WARNING,
+            f"role={transition.role.name} was={transition.was.name} term={transition.term} "
+            f'cause="{transition.cause.value}"',
+        )
+        master = news.name_of(self._settings.election, self._elector.snapshot(now_ns).master_id)
+        self._worker.send(
+            msg.TransitionNews(transition.was, transition.role, transition.cause, transition.term, master)
+        )
+        self._status_due_ns = now_ns
+
+    def _tell_status(self, now_ns: int) -> None:
+        self._status_due_ns = now_ns + STATUS_EVERY_NS
+        counters = tuple((v.name.lower(), n) for v, n in self._receiver.counters.items() if n)
+        self._worker.send(
+            news.status_news(
+                self._elector.snapshot(now_ns),
+                self._settings.election,
+                now_ns,
+                vip_held=self._vip.is_attached,
+                degradations=self._degradations,
+                counters=(*counters, ("queue_overflow", self._ports.overflow_count)),
+                lateness_us=self._lateness.counts(),
+                adverts_sent=self._adverts_sent,
+                messages_dropped=self._worker.dropped,
+            )
+        )
+
+    def _log(self, level: int, text: str) -> None:
+        self._worker.send(msg.LogNews(level, text))

@@ -1,0 +1,225 @@
+"""What the processes of the daemon say to each other. Every message that concerns a claim carries its term.
+
+``ToHeartbeat`` and ``ToWorker`` travel on the SOCK_SEQPACKET pair between heartbeat and worker, ``FromSupervisor``
+and ``ToSupervisor`` on the pair that each of them shares with the supervisor. Whoever reads end-of-file there knows
+that the other process is gone.
+"""
+
+from dataclasses import dataclass
+
+from pycarpd.election.model import Cause, Freshness, PeerConnection, Persistent, Role
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHello:
+    """The worker is ready; tells whether it found a mfsmaster that answers."""
+
+    mfsmaster_serves: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted:
+    """The state is on disk."""
+
+    persistent: Persistent
+
+
+@dataclass(frozen=True, slots=True)
+class AttachRequest:
+    """mfsmaster answers as expected in that term and asks for the address."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEnded:
+    """The PROMOTE plan (or, not ``is_promotion``, the DEMOTE plan) of the term is over."""
+
+    term: int
+    is_promotion: bool
+    is_ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MfsmasterGone:
+    """The mfsmaster of this serving node died or hangs."""
+
+    may_restart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessNews:
+    """What this host's files prove now."""
+
+    freshness: Freshness | None
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionsNews:
+    """Who is connected to this host's mfsmaster."""
+
+    connections: tuple[PeerConnection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorNews:
+    """An operator's command, by its word."""
+
+    command: str
+
+
+ToHeartbeat = (
+    WorkerHello | Persisted | AttachRequest | PlanEnded | MfsmasterGone | FreshnessNews | ConnectionsNews | OperatorNews
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PersistRequest:
+    """Write and fsync this."""
+
+    persistent: Persistent
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteRequest:
+    """Run the PROMOTE plan; ``connections`` are the old master's, as its adverts named them."""
+
+    term: int
+    connections: tuple[PeerConnection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AbortRequest:
+    """End the PROMOTE plan of the term and undo it."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class DemoteRequest:
+    """Run the DEMOTE plan; ``successor`` is the name of the node that serves now, empty if unknown."""
+
+    term: int
+    successor: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreserveRequest:
+    """Keep the metadata files as they are now."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttachAnswer:
+    """The address is here (or, not ``is_attached``, the node may not have it any more)."""
+
+    term: int
+    is_attached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionNews:
+    """The role changed."""
+
+    was: Role
+    role: Role
+    cause: Cause
+    term: int
+    master: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogNews:
+    """A line for the log; ``level`` as in the logging module."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerNews:
+    """One other member, as the heartbeat last heard it; ages in ms, None for never."""
+
+    name: str
+    address: str
+    role: Role | None
+    term: int
+    priority: int
+    demotion: int
+    is_witness: bool
+    is_promotable: bool
+    is_proven: bool
+    hears_me: bool
+    heard_ms: int | None
+    freshness: Freshness | None
+    has_same_config: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StatusNews:
+    """What the heartbeat knows of the election at one moment."""
+
+    role: Role
+    term: int
+    served_term: int
+    master: str
+    vip_held: bool
+    lease_remaining_ms: int
+    demotion: int
+    is_paused: bool
+    can_split: bool
+    live_members: int
+    faults: tuple[str, ...]
+    freshness: Freshness | None
+    why_not: str
+    peers: tuple[PeerNews, ...]
+    degradations: tuple[tuple[str, str, str], ...]
+    counters: tuple[tuple[str, int], ...]
+    lateness_us: tuple[int, ...]
+    adverts_sent: int
+    messages_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The heartbeat ends on purpose; whatever mfsmaster is to do has been said before."""
+
+
+ToWorker = (
+    PersistRequest
+    | PromoteRequest
+    | AbortRequest
+    | DemoteRequest
+    | PreserveRequest
+    | AttachAnswer
+    | TransitionNews
+    | LogNews
+    | StatusNews
+    | Goodbye
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsNews:
+    """The settings, at the start and after a reload, as DaemonSettings.to_json() wrote them."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrder:
+    """End; with ``keep_serving`` mfsmaster and address stay for the daemon that follows."""
+
+    keep_serving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyNews:
+    """The process has started and does its work."""
+
+
+FromSupervisor = SettingsNews | StopOrder
+ToSupervisor = ReadyNews
+Message = ToHeartbeat | ToWorker | FromSupervisor | ToSupervisor

@@ -1,0 +1,73 @@
+"""What the heartbeat tells of itself: the election's snapshot as a message for the worker."""
+
+from ipaddress import ip_address
+
+from pycarpd.daemon.messages import PeerNews, StatusNews
+from pycarpd.election.elector import Snapshot
+from pycarpd.election.peers import Peer
+from pycarpd.election.settings import ElectionSettings
+from pycarpd.linux.realtime import Degradation
+
+NS_PER_MS = 1_000_000
+
+
+def name_of(settings: ElectionSettings, node_id: int) -> str:
+    """Return the member's name, empty for none."""
+    member = settings.member(node_id)
+    return member.name if member is not None else ""
+
+
+def peer_news(peer: Peer, config_digest: int, now_ns: int) -> PeerNews:
+    """Return one member as last heard."""
+    advert = peer.advert
+    return PeerNews(
+        name=peer.member.name,
+        address=str(ip_address(peer.member.address)),
+        role=advert.role if advert else None,
+        term=advert.term if advert else 0,
+        priority=advert.priority if advert else 0,
+        demotion=advert.demotion if advert else 0,
+        is_witness=peer.member.is_witness,
+        is_promotable=peer.is_promotable,
+        is_proven=peer.is_proven,
+        hears_me=peer.hears_me,
+        heard_ms=(now_ns - peer.heard_ns) // NS_PER_MS if advert else None,
+        freshness=peer.freshness,
+        has_same_config=advert is None or advert.config_digest == config_digest,
+    )
+
+
+def status_news(  # noqa: PLR0913 - one argument a source
+    snapshot: Snapshot,
+    settings: ElectionSettings,
+    now_ns: int,
+    *,
+    vip_held: bool,
+    degradations: tuple[Degradation, ...],
+    counters: tuple[tuple[str, int], ...],
+    lateness_us: tuple[int, ...],
+    adverts_sent: int,
+    messages_dropped: int,
+) -> StatusNews:
+    """Return what the worker, and through it an operator, is to know."""
+    return StatusNews(
+        role=snapshot.role,
+        term=snapshot.term,
+        served_term=snapshot.served_term,
+        master=name_of(settings, snapshot.master_id),
+        vip_held=vip_held,
+        lease_remaining_ms=max(0, (snapshot.lease_until_ns - now_ns) // NS_PER_MS),
+        demotion=snapshot.demotion,
+        is_paused=snapshot.is_paused,
+        can_split=snapshot.can_split,
+        live_members=snapshot.live_members,
+        faults=tuple(f.value for f in snapshot.faults),
+        freshness=snapshot.freshness,
+        why_not=snapshot.why_not,
+        peers=tuple(peer_news(p, settings.config_digest, now_ns) for p in snapshot.peers),
+        degradations=tuple((d.code, d.meaning, d.remedy) for d in degradations),
+        counters=counters,
+        lateness_us=lateness_us,
+        adverts_sent=adverts_sent,
+        messages_dropped=messages_dropped,
+    )

@@ -1,0 +1,151 @@
+"""Watching this host's MooseFS from a thread of its own: may it serve, does it serve, who is connected.
+
+On a standby the chain of its files is proved again and again, so that "could this host take over?" has an answer
+before it is asked. On the serving host mfsmaster itself is asked: a mfsmaster that is stopped, or has not answered for
+the hang timeout, is lost like one that died (a connection that is accepted proves nothing, the kernel does that).
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pycarpd.daemon.takeover_settings import Host
+from pycarpd.election.model import Freshness, PeerConnection
+from pycarpd.linux.clock import boottime_ns
+from pycarpd.linux.connections import list_connections
+from pycarpd.linux.faults import SystemFault
+from pycarpd.moosefs.chain import Chain, ChainIndex
+from pycarpd.moosefs.probe import LiveMaster, probe
+
+logger = logging.getLogger(__name__)
+
+NS_PER_S = 1_000_000_000
+ROUND_S = 0.5
+PROBE_TIMEOUT_S = 2.0
+STOPPED_ROUNDS_MAX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What one look at the patient found."""
+
+    freshness: Freshness | None
+    why_not: str
+    connections: tuple[PeerConnection, ...] = ()
+    hangs: bool = False
+
+
+class Patient:
+    """Looks at MooseFS twice a second and tells what it found; ``is_serving`` says which way to look."""
+
+    def __init__(
+        self,
+        host: Host,
+        hang_timeout_s: int,
+        expected_metaid: Callable[[], int | None],
+        tell: Callable[[Findings], None],
+    ) -> None:
+        self._host = host
+        self._hang_timeout_ns = hang_timeout_s * NS_PER_S
+        self._expected_metaid = expected_metaid
+        self._tell = tell
+        self._index = ChainIndex(host.takeover.data_path)
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._answered_ns = boottime_ns()
+        self._stopped_rounds = 0
+        self.is_serving = False
+        self.is_operated_on = False
+
+    def start(self) -> None:
+        """Begin to look."""
+        threading.Thread(target=self._main, name="patient", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        self._wake.set()
+
+    def serve(self, *, is_serving: bool) -> None:
+        """Watch a mfsmaster that serves from now on, or the files of a standby."""
+        self._answered_ns = boottime_ns()
+        self._stopped_rounds = 0
+        self.is_serving = is_serving
+        self.look_now()
+
+    def look_now(self) -> None:
+        """Look at once, not only when it is time again."""
+        self._wake.set()
+
+    def _main(self) -> None:
+        while not self._stop.is_set():
+            if not self.is_operated_on:
+                self._tell(self._look_at_master() if self.is_serving else self._look_at_files())
+            self._wake.wait(ROUND_S)
+            self._wake.clear()
+
+    def _look_at_files(self) -> Findings:
+        chain = self._index.prove(expected_metaid=self._expected_metaid())
+        if not isinstance(chain, Chain):
+            return Findings(None, chain.detail or chain.code.value)
+        freshness = Freshness(chain.metaid, chain.version)
+        if not self._host.metalogger.is_running() and not self._host.mfsmaster.is_running() and not self._has_own():
+            return Findings(freshness, "its mfsmetalogger is not running")
+        return Findings(freshness, "")
+
+    def _has_own(self) -> bool:
+        """Tell whether the files of a former master lie here: complete without a metalogger."""
+        data_path = self._host.takeover.data_path
+        return any((data_path / name).exists() for name in ("metadata.mfs", "metadata.mfs.back"))
+
+    def _look_at_master(self) -> Findings:
+        takeover = self._host.takeover
+        live = probe(takeover.probe_host, takeover.ports.clients, PROBE_TIMEOUT_S)
+        now_ns = boottime_ns()
+        if isinstance(live, LiveMaster):
+            self._answered_ns = now_ns
+            self._stopped_rounds = 0
+            return Findings(Freshness(live.metaid, live.version), "", self._connections())
+        self._stopped_rounds = self._stopped_rounds + 1 if self._is_stopped() else 0
+        is_silent = now_ns - self._answered_ns >= self._hang_timeout_ns
+        logger.warning("mfsmaster does not answer code=%s detail=%s", live.code.value, live.detail)
+        return Findings(
+            None, "its mfsmaster does not answer", hangs=is_silent or self._stopped_rounds >= STOPPED_ROUNDS_MAX
+        )
+
+    def _is_stopped(self) -> bool:
+        pid = self._host.mfsmaster.lock_holder()
+        try:
+            return pid is not None and psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        except psutil.NoSuchProcess:
+            return False
+
+    def _connections(self) -> tuple[PeerConnection, ...]:
+        takeover = self._host.takeover
+        ports = (takeover.ports.metaloggers, takeover.ports.chunkservers, takeover.ports.clients)
+        found: list[PeerConnection] = []
+        for vip in takeover.virtual_addresses:
+            listed = list_connections(ports, vip)
+            if isinstance(listed, SystemFault):
+                logger.warning("cannot list connections fault=%s", listed)
+            else:
+                found += [PeerConnection(*each) for each in listed]
+        return tuple(found)
+
+
+def answers(host: Host) -> LiveMaster | None:
+    """Return what a mfsmaster that runs on this host at the moment says, None if none answers."""
+    live = probe(host.takeover.probe_host, host.takeover.ports.clients, PROBE_TIMEOUT_S)
+    return live if isinstance(live, LiveMaster) else None
+
+
+def remembered_metaid(path: Path) -> int | None:
+    """Return the metaid of the file system that this host has served, None if it has served none yet."""
+    try:
+        return int(path.read_text(encoding="ascii"), 16)
+    except (FileNotFoundError, ValueError):
+        return None

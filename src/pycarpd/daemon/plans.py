@@ -1,0 +1,249 @@
+"""The worker's desk for plans: one runs, at most one waits, the newest wish counts.
+
+What the election asks for may overtake what is in progress. A demotion ends a promotion (undone, or, once clients were
+served, stopped); a promotion waits for a demotion, which is on the way to it. A promotion that was overtaken is not
+reported, since nobody waits for its end any more.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from pycarpd.daemon.takeover_settings import Host
+from pycarpd.election.model import PeerConnection
+from pycarpd.linux.clock import realtime_ns
+from pycarpd.takeover.context import Context, Request
+from pycarpd.takeover.demote import DEMOTE, demote_plan
+from pycarpd.takeover.events import Outcome
+from pycarpd.takeover.executor import PlanExecutor, StepProgress
+from pycarpd.takeover.promote import PROMOTE, promote_plan
+from pycarpd.takeover.prune import label
+from pycarpd.takeover.records import OpenPlan
+from pycarpd.takeover.step import Plan
+
+logger = logging.getLogger(__name__)
+
+ADDRESS_TIMEOUT_S = 4.0
+KILL_STEP = "kill-mfsmaster"
+
+
+class Kind(Enum):
+    """What is asked of the host."""
+
+    PROMOTE = PROMOTE
+    DEMOTE = DEMOTE
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One wish of the election; ``successor`` is the name of the node that serves now, or empty."""
+
+    kind: Kind
+    term: int
+    connections: tuple[PeerConnection, ...] = ()
+    successor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears of plans, in the event loop: ``ended`` (job, is_ok), ``progress``, ``finished``."""
+
+    ask_address: Callable[[int], None]
+    ended: Callable[[Job, bool], None]
+    progress: Callable[[Job, StepProgress], None]
+    finished: Callable[[Job, Outcome], None]
+
+
+class PlanDesk:
+    """Runs the plans that the election asks for; use from one event loop only."""
+
+    def __init__(self, host: Host, journal_path: Path, expected_metaid: Callable[[], int | None]) -> None:
+        self._host = host
+        self._expected_metaid = expected_metaid
+        self._loop = asyncio.get_running_loop()
+        self._executor: PlanExecutor[Context] = PlanExecutor(
+            journal_path, self._rebuild, self._on_progress, self._on_finish
+        )
+        self._current: Job | None = None
+        self._waiting: Job | None = None
+        self._is_overtaken = False
+        self._is_reported = False
+        self._address: Future[bool] | None = None
+        self._recovered: asyncio.Future[Outcome] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.listener: Listener | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a plan is in progress or waits."""
+        return self._current is not None or self._waiting is not None
+
+    @property
+    def is_promoting(self) -> bool:
+        """Tell whether a PROMOTE plan is in progress."""
+        return self._current is not None and self._current.kind is Kind.PROMOTE
+
+    async def idle(self, timeout_s: float) -> bool:
+        """Wait until nothing is in progress; False when something still is."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def recover(self) -> Outcome:
+        """Take back what an earlier process has left half done; call once, before anything else."""
+        self._recovered = self._loop.create_future()
+        self._executor.recover()
+        outcome = await self._recovered
+        self._recovered = None
+        return outcome
+
+    def ask(self, job: Job) -> None:
+        """Run the job now, or after what is in progress; a wish that waits already is replaced."""
+        if self._current is None:
+            self._begin(job)
+            return
+        self._waiting = job
+        if self._current.kind is Kind.PROMOTE:
+            self._is_overtaken = True
+            self._executor.abort(f"{job.kind.value} was asked for")
+
+    def abort(self, term: int) -> None:
+        """End the promotion of that term, wherever it is; its end is reported."""
+        is_waiting = self._waiting is not None and self._waiting.kind is Kind.PROMOTE
+        if self._current is not None and self._current.kind is Kind.PROMOTE and not self._is_overtaken:
+            self._executor.abort("a better claim was heard")
+        else:
+            if is_waiting:
+                self._waiting = None
+            self._tell_ended(Job(Kind.PROMOTE, term), is_ok=False)
+
+    def answer_address(self, *, is_attached: bool) -> None:
+        """Take in the heartbeat's answer to the question for the address."""
+        if self._address is not None and not self._address.done():
+            self._address.set_result(is_attached)
+
+    def _begin(self, job: Job) -> None:
+        self._current = job
+        self._idle.clear()
+        self._is_overtaken = False
+        self._is_reported = False
+        plan, context = self._build(job)
+        if not self._executor.submit(plan, context):
+            logger.error("plan executor is busy kind=%s term=%d", job.kind.value, job.term)
+
+    def _build(self, job: Job) -> tuple[Plan[Context], Context]:
+        now_ns = realtime_ns()
+        request = Request(
+            label=label(now_ns, job.term),
+            term=job.term,
+            realtime_ns=now_ns,
+            expected_metaid=self._expected_metaid(),
+            has_successor=bool(job.successor),
+        )
+        parameters = (
+            ("label", request.label),
+            ("term", str(job.term)),
+            ("realtime_ns", str(now_ns)),
+            ("successor", job.successor),
+        )
+        return self._plan_of(job, request, parameters)
+
+    def _plan_of(
+        self, job: Job, request: Request, parameters: tuple[tuple[str, str], ...]
+    ) -> tuple[Plan[Context], Context]:
+        context = self._host.context(request)
+        plan_id = f"{job.kind.value}-{request.label}"
+        if job.kind is Kind.DEMOTE:
+            return demote_plan(request, plan_id, parameters), context
+        context = replace(
+            context,
+            take_address=lambda: self._take_address(job),
+            release_address=lambda: self._release_address(job),
+            old_connections=job.connections,
+        )
+        return promote_plan(context.settings, request, plan_id, parameters), context
+
+    def _rebuild(self, interrupted: OpenPlan) -> tuple[Plan[Context], Context]:
+        """Build the plan that an earlier process left open; its address is no longer ours to give."""
+        known = dict(interrupted.opened.parameters)
+        kind = Kind(interrupted.opened.plan)
+        request = Request(
+            label=known["label"],
+            term=int(known["term"]),
+            realtime_ns=int(known["realtime_ns"]),
+            expected_metaid=self._expected_metaid(),
+            has_successor=bool(known["successor"]),
+        )
+        context = self._host.context(request)
+        parameters = interrupted.opened.parameters
+        if kind is Kind.DEMOTE:
+            return demote_plan(request, interrupted.opened.plan_id, parameters), context
+        return promote_plan(context.settings, request, interrupted.opened.plan_id, parameters), context
+
+    def _take_address(self, job: Job) -> bool:
+        """Ask the heartbeat for the address and wait for the answer; called in the step's thread."""
+        answer: Future[bool] = Future()
+
+        def ask() -> None:
+            self._address = answer
+            if self.listener is not None and not self._is_overtaken:
+                self.listener.ask_address(job.term)
+            else:
+                answer.set_result(False)
+
+        self._loop.call_soon_threadsafe(ask)
+        try:
+            return answer.result(ADDRESS_TIMEOUT_S)
+        except TimeoutError:
+            return False
+
+    def _release_address(self, job: Job) -> bool:
+        """Give the address up: the news that the promotion has failed makes the heartbeat take it away first."""
+        self._loop.call_soon_threadsafe(self._report, job, False)
+        return True
+
+    def _report(self, job: Job, is_ok: bool) -> None:
+        if not self._is_overtaken and not self._is_reported and job == self._current:
+            self._is_reported = True
+            self._tell_ended(job, is_ok=is_ok)
+
+    def _tell_ended(self, job: Job, *, is_ok: bool) -> None:
+        if self.listener is not None:
+            self.listener.ended(job, is_ok)
+
+    def _on_progress(self, progress: StepProgress) -> None:
+        self._loop.call_soon_threadsafe(self._progressed, progress)
+
+    def _progressed(self, progress: StepProgress) -> None:
+        job = self._current
+        if job is None or self.listener is None:
+            return
+        self.listener.progress(job, progress)
+        if job.kind is Kind.DEMOTE and progress.plan == DEMOTE and progress.step != KILL_STEP:
+            # The next step has begun, so no mfsmaster runs here any more: whoever waits for that may go on.
+            self._report(job, True)
+
+    def _on_finish(self, outcome: Outcome) -> None:
+        self._loop.call_soon_threadsafe(self._finished, outcome)
+
+    def _finished(self, outcome: Outcome) -> None:
+        if self._recovered is not None:
+            self._recovered.set_result(outcome)
+            return
+        job, waiting = self._current, self._waiting
+        if job is not None:
+            self._report(job, outcome.ok)
+            if self.listener is not None:
+                self.listener.finished(job, outcome)
+        self._current, self._waiting = None, None
+        self._idle.set()
+        if waiting is not None:
+            self._begin(waiting)

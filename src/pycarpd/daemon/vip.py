@@ -1,0 +1,111 @@
+"""Keeping the virtual addresses where the election wants them: on the interface with a short lifetime, or nowhere.
+
+The lifetime is the kernel's: when this process is stopped, killed or starved the addresses go by themselves, within
+about a second of the lease's end (valid_lft has a granularity of one second). Announcements go out at once, after a
+second and then each minute, and whenever another hardware address claims one of the addresses.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Callable
+
+from pycarpd.linux.address import add_address, list_addresses, remove_address
+from pycarpd.linux.advert_socket import SendResult
+from pycarpd.linux.announce import Announcer
+
+NS_PER_S = 1_000_000_000
+RENEW_EVERY_NS = NS_PER_S // 2
+SECOND_ANNOUNCEMENT_NS = NS_PER_S
+ANNOUNCE_EVERY_NS = 60 * NS_PER_S
+LIFETIME_MIN_S = 2
+
+Log = Callable[[int, str], None]
+
+
+class VipKeeper:
+    """Owns the virtual addresses of one interface."""
+
+    def __init__(self, interface: str, cidrs: tuple[str, ...], announcer: Announcer, log: Log) -> None:
+        self._interface = interface
+        self._cidrs = cidrs
+        self._addresses = tuple(str(ipaddress.ip_interface(c).ip) for c in cidrs)
+        self._announcer = announcer
+        self._log = log
+        self._lease_until_ns = 0
+        self._renewed_ns = 0
+        self._announce_due_ns: int | None = None
+        self.is_attached = False
+
+    def is_present(self) -> bool:
+        """Tell whether the interface has all of the addresses, whoever put them there."""
+        listed = list_addresses(self._interface)
+        if not isinstance(listed, tuple):
+            return False
+        present = {ipaddress.ip_interface(a.cidr).ip for a in listed}
+        return {ipaddress.ip_interface(c).ip for c in self._cidrs} <= present
+
+    def next_deadline(self) -> int | None:
+        """Return when ``on_time`` has something to do."""
+        return self._announce_due_ns if self.is_attached else None
+
+    def attach(self, now_ns: int) -> bool:
+        """Put the addresses on the interface and announce them; False, with a log line, if one could not be put."""
+        self.is_attached = True
+        is_ok = self._put(now_ns)
+        self._announce()
+        self._announce_due_ns = now_ns + SECOND_ANNOUNCEMENT_NS
+        return is_ok
+
+    def renew(self, until_ns: int, now_ns: int) -> None:
+        """Let the addresses live until the lease ends, rounded up to whole seconds."""
+        self._lease_until_ns = until_ns
+        is_long = until_ns - now_ns > LIFETIME_MIN_S * NS_PER_S
+        if self.is_attached and (is_long or now_ns - self._renewed_ns >= RENEW_EVERY_NS):
+            self._put(now_ns)
+
+    def detach(self) -> None:
+        """Take the addresses off the interface, also ones that this process did not put there."""
+        self.is_attached = False
+        self._announce_due_ns = None
+        for cidr in self._cidrs:
+            fault = remove_address(self._interface, cidr)
+            if fault is not None:
+                self._log(logging.ERROR, f"cannot remove virtual address cidr={cidr} fault={fault}")
+
+    def on_time(self, now_ns: int) -> None:
+        """Announce again when it is due."""
+        if self.is_attached and self._announce_due_ns is not None and now_ns >= self._announce_due_ns:
+            self._announce()
+            self._announce_due_ns = now_ns + ANNOUNCE_EVERY_NS
+
+    def on_removed(self, cidr: str, now_ns: int) -> None:
+        """Put an address back that somebody took away while this node serves."""
+        removed = ipaddress.ip_interface(cidr).ip
+        if self.is_attached and any(ipaddress.ip_interface(c).ip == removed for c in self._cidrs):
+            self._log(logging.WARNING, f"virtual address was removed by somebody else, putting it back cidr={cidr}")
+            self.attach(now_ns)
+
+    def announce(self) -> None:
+        """Tell the link at once who owns the addresses."""
+        if self.is_attached:
+            self._announce()
+
+    def use(self, announcer: Announcer) -> None:
+        """Announce through another socket, after the interface was re-created."""
+        self._announcer = announcer
+
+    def _put(self, now_ns: int) -> bool:
+        self._renewed_ns = now_ns
+        remaining_ns = max(0, self._lease_until_ns - now_ns)
+        lifetime_s = max(LIFETIME_MIN_S, 1 + -(-remaining_ns // NS_PER_S))
+        faults = [add_address(self._interface, cidr, lifetime_s) for cidr in self._cidrs]
+        for cidr, fault in zip(self._cidrs, faults, strict=True):
+            if fault is not None:
+                self._log(logging.ERROR, f"cannot put virtual address cidr={cidr} fault={fault}")
+        return not any(faults)
+
+    def _announce(self) -> None:
+        for address in self._addresses:
+            result = self._announcer.announce(address)
+            if result is not SendResult.SENT:
+                self._log(logging.WARNING, f"cannot announce virtual address={address}: {result.value}")

@@ -1,0 +1,359 @@
+"""The worker process: disk, subprocesses, logs, the control API. Ordinary Python; nothing here keeps time.
+
+It does what the heartbeat asks, reports what it finds, and makes sure of one thing by itself: when the heartbeat is
+gone without a goodbye, nobody renews the right to serve, so mfsmaster is killed before anything else.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from pycarpd.control.history import History
+from pycarpd.control.metrics import Metrics
+from pycarpd.control.reports import Report, report
+from pycarpd.control.server import serve_tcp, serve_unix
+from pycarpd.control.status import HistoryAnswer, Status, Transition
+from pycarpd.daemon import messages as msg
+from pycarpd.daemon.board import Board, plan_report, transition
+from pycarpd.daemon.channel import Channel, Closed
+from pycarpd.daemon.identity import write_persistent
+from pycarpd.daemon.patient import Findings, Patient, answers, remembered_metaid
+from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
+from pycarpd.daemon.takeover_settings import Host
+from pycarpd.daemon.watchman import Watchman
+from pycarpd.election.model import Role
+from pycarpd.linux.address import remove_address
+from pycarpd.linux.clock import realtime_ns
+from pycarpd.linux.files import write_durably
+from pycarpd.settings import DaemonSettings
+from pycarpd.takeover.events import Outcome
+from pycarpd.takeover.executor import StepProgress
+from pycarpd.takeover.preserve import preserve_files
+from pycarpd.takeover.prune import label
+from pycarpd.takeover.step import StepFault, Verb
+
+logger = logging.getLogger(__name__)
+
+EMERGENCY_KILL_TIMEOUT_S = 20.0
+END_TIMEOUT_S = 60.0
+METAID_FILE = "metaid"
+JOURNAL_FILE = "journal"
+HISTORY_FILE = "history.jsonl"
+SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
+
+
+class Worker:
+    """Wires the heartbeat's wishes to the host; ``run`` returns the process's exit code."""
+
+    def __init__(self, settings: DaemonSettings, host: Host | None, heartbeat: Channel, supervisor: Channel) -> None:
+        self._settings = settings
+        self._host = host
+        self._heartbeat = heartbeat
+        self._supervisor = supervisor
+        self._state_dir = Path(settings.state_dir)
+        self._metaid = remembered_metaid(self._state_dir / METAID_FILE)
+        self._board = Board(settings)
+        self._history = History(self._state_dir / HISTORY_FILE)
+        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
+        self._role = Role.INIT
+        self._pending: Transition | None = None
+        self._over: asyncio.Future[int] | None = None
+        self._desk: PlanDesk | None = None
+        self._patient: Patient | None = None
+        self._watchman: Watchman | None = None
+        self._runners: list[web.AppRunner] = []
+        entries = self._history.entries
+        self._board.last_transition = entries[-1] if entries else None
+        self._board.damaged_lines = self._history.damaged_lines
+
+    async def run(self) -> int:
+        """Work until the heartbeat says goodbye (0) or is gone (1)."""
+        loop = asyncio.get_running_loop()
+        self._over = loop.create_future()
+        await self._serve()
+        if self._host is not None:
+            await self._prepare_host(self._host)
+        serves = self._host is not None and await asyncio.to_thread(answers, self._host) is not None
+        self._heartbeat.send(msg.WorkerHello(serves))
+        loop.add_reader(self._heartbeat.fileno(), self._read_heartbeat)
+        loop.add_reader(self._supervisor.fileno(), self._read_supervisor)
+        self._read_heartbeat()
+        if self._patient is not None:
+            self._patient.start()
+        elif self._host is None:
+            self._heartbeat.send(msg.FreshnessNews(None, "a witness votes and never serves"))
+        self._supervisor.send(msg.ReadyNews())
+        code = await self._over
+        await self._end(code)
+        return code
+
+    async def _serve(self) -> None:
+        settings = self._settings
+        served = [await serve_unix(self, Path(settings.control_socket))]
+        if settings.http_host is not None and settings.http_port is not None:
+            served.append(await serve_tcp(self, settings.http_host, settings.http_port))
+        for each in served:
+            if isinstance(each, Report):
+                logger.error("%s", each.line)
+            else:
+                self._runners.append(each)
+
+    async def _prepare_host(self, host: Host) -> None:
+        loop = asyncio.get_running_loop()
+        self._desk = PlanDesk(host, self._state_dir / JOURNAL_FILE, self._expected_metaid)
+        self._desk.listener = Listener(
+            ask_address=lambda term: self._heartbeat.send(msg.AttachRequest(term)),
+            ended=self._on_plan_ended,
+            progress=self._on_progress,
+            finished=self._on_plan_finished,
+        )
+        recovered = await self._desk.recover()
+        if recovered.plan != "none":
+            logger.warning("took back an interrupted plan=%s undone=%s", recovered.plan, recovered.undone)
+        moosefs = self._settings.moosefs
+        hang_timeout_s = moosefs.hang_timeout_s if moosefs is not None else 0
+
+        def tell(found: Findings) -> None:
+            loop.call_soon_threadsafe(self._on_findings, found)
+
+        self._patient = Patient(host, hang_timeout_s, self._expected_metaid, tell)
+        self._watchman = Watchman(host.mfsmaster, self._on_mfsmaster_gone)
+
+    async def _end(self, code: int) -> None:
+        """Leave the host as it is to be left: after a goodbye finish what runs, without one stop serving first."""
+        loop = asyncio.get_running_loop()
+        for fileno in (self._heartbeat.fileno(), self._supervisor.fileno()):
+            loop.remove_reader(fileno)
+        if code and self._host is not None:
+            await asyncio.to_thread(stop_serving, self._host, self._settings)
+        if self._patient is not None:
+            self._patient.stop()
+        if self._desk is not None and not await self._desk.idle(END_TIMEOUT_S):
+            logger.error("a plan does not end, its journal is taken up by the next start")
+        self._keep_pending()
+        self._disk.shutdown(wait=True)
+        for runner in self._runners:
+            await runner.cleanup()
+
+    def status(self) -> Status:
+        """Return what this node knows now."""
+        return self._board.status()
+
+    def history(self) -> HistoryAnswer:
+        """Return the kept transitions."""
+        entries = self._history.entries
+        if self._pending is not None:
+            entries = (*entries, self._pending)
+        return HistoryAnswer(
+            node=self._settings.node_name, transitions=entries, damaged_lines=self._history.damaged_lines
+        )
+
+    def metrics(self) -> Metrics:
+        """Return the counters since the start."""
+        return self._board.metrics()
+
+    async def command(self, name: str, args: Mapping[str, Any]) -> tuple[Report, ...]:
+        """Pass an operator's command on to the election, or refuse it with the reason."""
+        if args.get("ttl_s") is not None:
+            return (report("command-bad-argument", "a pause has no end of its own here", key="ttl_s"),)
+        if name == "resign" and self._role not in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
+            return (report("not-master", f"this node is {self._role.name}, there is nothing to resign"),)
+        self._heartbeat.send(msg.OperatorNews(name))
+        return (report("command-accepted", f"{name} is on its way", key=name),)
+
+    def _read_supervisor(self) -> None:
+        message = self._supervisor.receive()
+        if isinstance(message, msg.SettingsNews):
+            self._settings = DaemonSettings.from_json(message.text)
+            self._board.settings = self._settings
+        elif isinstance(message, Closed):
+            # The heartbeat has seen it too and hands over; its goodbye ends this process.
+            asyncio.get_running_loop().remove_reader(self._supervisor.fileno())
+
+    def _read_heartbeat(self) -> None:
+        while self._over is not None and not self._over.done():
+            message = self._heartbeat.receive()
+            if message is None:
+                return
+            if isinstance(message, Closed):
+                logger.error("the heartbeat is gone, mfsmaster is ended")
+                self._over.set_result(1)
+            elif isinstance(message, msg.Goodbye):
+                self._over.set_result(0)
+            else:
+                self._on_heartbeat(message)
+
+    def _on_heartbeat(self, message: msg.Message) -> None:
+        match message:
+            case msg.PersistRequest(persistent=persistent):
+                self._in_order(lambda: write_persistent(self._state_dir, persistent), msg.Persisted(persistent))
+            case msg.PromoteRequest(term=term, connections=connections):
+                self._board.promotions += 1
+                self._operate(Job(Kind.PROMOTE, term, connections=connections))
+            case msg.DemoteRequest(term=term, successor=successor):
+                self._operate(Job(Kind.DEMOTE, term, successor=successor))
+            case msg.AbortRequest(term=term):
+                if self._desk is not None:
+                    self._desk.abort(term)
+            case msg.PreserveRequest(term=term):
+                self._preserve(term)
+            case msg.AttachAnswer(is_attached=is_attached):
+                if self._desk is not None:
+                    self._desk.answer_address(is_attached=is_attached)
+            case msg.TransitionNews():
+                self._on_transition(message)
+            case msg.StatusNews():
+                self._board.news = message
+            case msg.LogNews(level=level, text=text):
+                logging.getLogger("pycarpd.heartbeat").log(level, "%s", text)
+            case _:
+                logger.error("unexpected message from the heartbeat type=%s", type(message).__name__)
+
+    def _in_order(self, work: Callable[[], None], done: msg.ToHeartbeat) -> None:
+        """Do something on the disk, one after the other, and tell the heartbeat when it is done.
+
+        A disk that refuses is not answered: what depends on it is then never sent, which is the safe side.
+        """
+        loop = asyncio.get_running_loop()
+
+        def write() -> None:
+            try:
+                work()
+            except OSError as error:
+                logger.critical("cannot write the election's state, this node cannot be elected error=%s", error)
+                return
+            loop.call_soon_threadsafe(self._heartbeat.send, done)
+
+        self._disk.submit(write)
+
+    def _operate(self, job: Job) -> None:
+        if self._desk is None or self._patient is None:
+            self._heartbeat.send(msg.PlanEnded(job.term, job.kind is Kind.PROMOTE, is_ok=job.kind is Kind.DEMOTE))
+            return
+        self._patient.is_operated_on = True
+        self._board.phases.clear()
+        self._desk.ask(job)
+
+    def _preserve(self, term: int) -> None:
+        if self._host is None or (self._desk is not None and self._desk.is_busy):
+            return  # a plan that runs has preserved the files as its first step, or has no files to lose
+        data_path = self._host.takeover.data_path
+
+        def preserve() -> None:
+            kept = preserve_files(data_path, label(realtime_ns(), term))
+            if isinstance(kept, StepFault):
+                logger.error("cannot preserve files code=%s detail=%s", kept.code, kept.detail)
+
+        self._disk.submit(preserve)
+
+    def _on_plan_ended(self, job: Job, is_ok: bool) -> None:
+        self._heartbeat.send(msg.PlanEnded(job.term, job.kind is Kind.PROMOTE, is_ok))
+
+    def _on_progress(self, job: Job, progress: StepProgress) -> None:
+        if progress.elapsed_ms is None or progress.verb is Verb.CHECK:
+            return
+        self._board.phases[progress.step] = progress.elapsed_ms
+        level = logging.INFO if progress.fault is None else logging.WARNING
+        fault = f" code={progress.fault.code} detail={progress.fault.detail}" if progress.fault else ""
+        logger.log(
+            level, "plan=%s term=%d step=%s verb=%s ms=%d%s",
+            progress.plan, job.term, progress.step, progress.verb.value, progress.elapsed_ms, fault,
+        )  # fmt: skip
+
+    def _on_plan_finished(self, job: Job, outcome: Outcome) -> None:
+        faults = [
+            plan_report("plan-degraded", f"{job.kind.value}: {step}: {f.detail}", "see the log")
+            for step, f in outcome.degraded
+        ]
+        if not outcome.ok and outcome.fault is not None:
+            self._board.promotions_failed += job.kind is Kind.PROMOTE
+            text = f"{job.kind.value} failed at {outcome.failed_step}: {outcome.fault.detail}"
+            faults.append(plan_report("plan-failed", text, "mend the cause; the node tries again by itself"))
+            logger.error("plan failed code=%s undone=%s %s", outcome.fault.code, outcome.undone, text)
+        self._board.plan_faults = tuple(faults)
+        if self._pending is not None:
+            failed = None if outcome.ok else outcome.failed_step
+            self._pending = self._pending.model_copy(update={"phases": dict(outcome.phases_ms), "failed_step": failed})
+            self._board.last_transition = self._pending
+        self._keep_pending()
+        if self._patient is not None:
+            self._patient.is_operated_on = False
+            self._patient.look_now()
+
+    def _on_transition(self, news: msg.TransitionNews) -> None:
+        self._keep_pending()
+        self._role = news.role
+        self._pending = transition(news, self._board.phases)
+        self._board.last_transition = self._pending
+        is_plan_running = self._desk is not None and self._desk.is_promoting
+        if not (is_plan_running and news.role is Role.MASTER):
+            self._keep_pending()
+        self._watch(is_serving=news.role in SERVING_ROLES)
+
+    def _keep_pending(self) -> None:
+        """Put the newest transition into the history, once its phases are known."""
+        if self._pending is None:
+            return
+        entry, self._pending = self._pending, None
+
+        def keep() -> None:
+            try:
+                self._history.append(entry)
+            except OSError as error:
+                logger.warning("cannot write the history error=%s", error)
+
+        self._disk.submit(keep)
+
+    def _watch(self, *, is_serving: bool) -> None:
+        if self._patient is not None and self._patient.is_serving != is_serving:
+            self._patient.serve(is_serving=is_serving)
+        if self._watchman is not None:
+            self._watchman.watch() if is_serving else self._watchman.rest()
+
+    def _on_findings(self, found: Findings) -> None:
+        if self._desk is not None and self._desk.is_busy and not self._desk.is_promoting:
+            return
+        if found.freshness is not None and self._role is Role.MASTER:
+            self._remember_metaid(found.freshness.metaid)
+        if found.hangs and self._role in SERVING_ROLES:
+            self._on_mfsmaster_gone("hangs")
+            return
+        self._heartbeat.send(msg.FreshnessNews(found.freshness, found.why_not))
+        if self._role is Role.MASTER:
+            self._heartbeat.send(msg.ConnectionsNews(found.connections))
+
+    def _on_mfsmaster_gone(self, how: str) -> None:
+        if self._role not in SERVING_ROLES or self._watchman is None:
+            return
+        may_restart = self._watchman.may_restart()
+        logger.error("mfsmaster %s may_restart=%s", how, may_restart)
+        self._heartbeat.send(msg.MfsmasterGone(may_restart))
+
+    def _expected_metaid(self) -> int | None:
+        moosefs = self._settings.moosefs
+        configured = moosefs.expected_metaid if moosefs is not None else None
+        return configured if configured is not None else self._metaid
+
+    def _remember_metaid(self, metaid: int) -> None:
+        """Keep the metaid of the file system served here: metadata of another one is refused from then on."""
+        if self._metaid == metaid:
+            return
+        self._metaid = metaid
+        text = f"{metaid:016x}\n".encode()
+        self._disk.submit(write_durably, self._state_dir / METAID_FILE, text)
+
+
+def stop_serving(host: Host, settings: DaemonSettings) -> None:
+    """Kill mfsmaster and take the virtual addresses away, for a heartbeat that cannot do it any more."""
+    fault = host.mfsmaster.kill_tree(EMERGENCY_KILL_TIMEOUT_S)
+    if fault is not None:
+        logger.critical("mfsmaster could not be killed code=%s detail=%s", fault.code.value, fault.detail)
+    for cidr in settings.virtual_addresses:
+        removal = remove_address(settings.interface, cidr)
+        if removal is not None:
+            logger.error("cannot remove virtual address cidr=%s fault=%s", cidr, removal)

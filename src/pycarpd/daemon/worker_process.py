@@ -1,0 +1,49 @@
+"""The worker process's start: settings from the supervisor, MooseFS's own configuration, logging, the event loop."""
+
+import argparse
+import asyncio
+import logging
+import socket
+import sys
+
+from pycarpd.daemon.channel import Channel
+from pycarpd.daemon.heartbeat_process import FAILED, ignore_stop_signals, receive_settings
+from pycarpd.daemon.takeover_settings import HostError, build_host
+from pycarpd.daemon.worker import Worker
+
+PREFIXES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
+
+
+class JournalFormatter(logging.Formatter):
+    """Prefixes each line with the priority that the system journal reads, ``<4>``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return f"<{PREFIXES.get(record.levelno, 6)}>{super().format(record)}"
+
+
+def main() -> int:
+    """Run the worker process; 0 after the heartbeat's goodbye, 1 when the heartbeat was lost or nothing could begin."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--heartbeat-fd", type=int, required=True)
+    parser.add_argument("--supervisor-fd", type=int, required=True)
+    arguments = parser.parse_args()
+    ignore_stop_signals()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JournalFormatter("%(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    received = receive_settings(socket.socket(fileno=arguments.supervisor_fd))
+    if received is None:
+        return FAILED
+    supervisor, settings = received
+    try:
+        host = build_host(settings, settings.moosefs) if settings.moosefs is not None else None
+    except HostError as error:
+        logging.getLogger(__name__).critical("cannot use MooseFS's configuration: %s", error)
+        return FAILED
+    heartbeat = Channel(socket.socket(fileno=arguments.heartbeat_fd))
+    return asyncio.run(Worker(settings, host, heartbeat, supervisor).run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
