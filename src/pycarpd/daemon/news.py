@@ -65,7 +65,7 @@ def status_news(  # noqa: PLR0913 - one argument a source
         freshness=snapshot.freshness,
         why_not=snapshot.why_not,
         peers=tuple(peer_news(p, settings.config_digest, now_ns) for p in snapshot.peers),
-        degradations=tuple((d.code, d.meaning, d.remedy) for d in degradations),
+        degradations=tuple((d.code, d.detail, d.remedy) for d in degradations),
         counters=counters,
         lateness_us=lateness_us,
         adverts_sent=adverts_sent,

@@ -6,12 +6,11 @@ state of the link, as the election sees it, is "up, and the sockets are open on 
 
 import logging
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address
 
 from pycarpd.election.model import Role
 from pycarpd.linux.advert_socket import AdvertSocket, Datagram, SendResult
 from pycarpd.linux.announce import Announcer, Claim
-from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.link import AddressRemoved, LinkChanged, LinkMonitor, Overrun, interface_state
 from pycarpd.settings import DaemonSettings
 
@@ -35,8 +34,7 @@ class Ports:
         self._index = 0
         self._said_fault = ""
         self._streak = 0
-        self._vips = tuple(str(ip_interface(c).ip) for c in settings.virtual_addresses)
-        self.announcer = Announcer(settings.interface, self._vips)
+        self.announcer = Announcer(settings.interface)
         self.monitor = LinkMonitor()
         self.is_up = False
         self.is_failing = False
@@ -55,10 +53,7 @@ class Ports:
         """Look at the interface, open what has to be opened; True if the state of the link or a socket changed."""
         state = interface_state(self._settings.interface)
         was = (self.is_up, self._index)
-        if isinstance(state, SystemFault):
-            self._log(logging.ERROR, f"cannot look at the interface, trying again fault={state}")
-            self.retry_ns = now_ns + RETRY_NS
-        elif not state.exists or not state.is_up:
+        if not state.exists or not state.is_up:
             self.is_up = False
             self.retry_ns = None
         elif self._advert_socket is None or state.index != self._index or self.retry_ns is not None:
@@ -72,7 +67,7 @@ class Ports:
         self._close()
         settings = self._settings
         advert_socket = AdvertSocket(settings.interface, settings.own_address, vhid=settings.vhid, group=GROUP)
-        self.announcer = Announcer(settings.interface, self._vips)
+        self.announcer = Announcer(settings.interface)
         fault = advert_socket.open() or self.announcer.open()
         if fault is not None:
             if str(fault) != self._said_fault:

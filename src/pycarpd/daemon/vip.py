@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 
 from pycarpd.linux.address import add_address, list_addresses, remove_address
-from pycarpd.linux.advert_socket import SendResult
 from pycarpd.linux.announce import Announcer
 
 NS_PER_S = 1_000_000_000
@@ -106,6 +105,6 @@ class VipKeeper:
 
     def _announce(self) -> None:
         for address in self._addresses:
-            result = self._announcer.announce(address)
-            if result is not SendResult.SENT:
-                self._log(logging.WARNING, f"cannot announce virtual address={address}: {result.value}")
+            fault = self._announcer.announce(address)
+            if fault is not None:
+                self._log(logging.WARNING, f"cannot announce virtual address={address} fault={fault}")
