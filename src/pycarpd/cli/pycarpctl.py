@@ -40,7 +40,7 @@ EXAMPLES
   pycarpctl status                  who is master and why, and who could take over
   pycarpctl --json status           the same for scripts; the names in it are stable
   pycarpctl watch                   the same, live; Ctrl-C ends it
-  pycarpctl pause --ttl 30m         no automatic takeover while you work on the network
+  pycarpctl pause                   no automatic takeover while you work on the network
   pycarpctl resign                  on the master: give the role to the next candidate
   pycarpctl explain config-two-nodes
 """
@@ -71,6 +71,10 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON with a versioned schema instead of text.")]
 LocalJson = Annotated[bool, typer.Option("--json", help="The same as --json before the command.")]
+TtlOption = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="For how long: a number with s, m, h or d; at most 7d. [default: until resume]"),
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, even on a terminal.")]
 
 
@@ -154,19 +158,20 @@ def resign(context: typer.Context, yes: YesOption = False, as_json: LocalJson = 
 @app.command(short_help="Stop automatic takeover for a while.")
 def pause(
     context: typer.Context,
-    ttl: Annotated[str, typer.Option(metavar="TIME", help="How long: a number with s, m, h or d; at most 7d.")] = "1h",
+    ttl: TtlOption = None,
     yes: YesOption = False,
     as_json: LocalJson = False,
 ) -> None:
-    """Stop automatic takeover in the whole cluster for a while.
+    """Stop automatic takeover in the whole cluster until resume, or for a while.
 
-    The master goes on serving. If it is lost meanwhile nobody takes over, so a pause always ends by itself.
+    The master goes on serving. If it is lost meanwhile nobody takes over. Every status says that it is paused.
     """
-    seconds = parse_duration(ttl)
-    if seconds is None:
+    seconds = None if ttl is None else parse_duration(ttl)
+    if ttl is not None and seconds is None:
         raise typer.BadParameter("a number with s, m, h or d, from 1s to 7d, such as 30m", param_hint="--ttl")
-    _confirm(f"Nobody takes over for the next {ttl} if the master is lost. Go on?", yes=yes)
-    _command(context, "pause", {"ttl_s": seconds}, as_json=as_json)
+    _confirm(f"Nobody takes over {f'for {ttl}' if ttl else 'until resume'} if the master is lost. Go on?", yes=yes)
+    args = {} if seconds is None else {"ttl_s": seconds}
+    _command(context, "pause", args, as_json=as_json)
 
 
 @app.command()

@@ -81,12 +81,13 @@ def _header(status: Status) -> Text:
 
 
 def _member_table(status: Status) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("Node", "Address", "Role"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     for name in ("Term", "Prio", "Version", "Behind", "Age", "Heard"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("Why not", no_wrap=True, overflow="ellipsis")
+    # The one column that gives way on a narrow terminal; the whole sentence stands among the reports.
+    table.add_column(Text("Why not", no_wrap=True, overflow="ellipsis"))
     newest = max((each.freshness.version or 0 for each in status.members), default=0) or None
     for member in status.members:
         table.add_row(*_member_row(member, newest))
@@ -107,7 +108,7 @@ def _member_row(member: MemberStatus, newest: int | None) -> tuple[str | Text, .
         behind_text(member, newest),
         age_text(fresh.age_ms),
         Text(heard, "bold red" if member.state in ("lost", "never heard") else ""),
-        "witness" if member.is_witness else fresh.why_not or "",
+        Text("witness" if member.is_witness else fresh.why_not or "", no_wrap=True, overflow="ellipsis"),
     )
 
 
@@ -165,7 +166,7 @@ def full_report(each: Report) -> Text:
 
 def history_table(transitions: tuple[Transition, ...]) -> Table:
     """Return the transitions as a table, newest last."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("Time", "From", "To"):
         table.add_column(name, no_wrap=True)
     table.add_column("Term", justify="right", no_wrap=True)

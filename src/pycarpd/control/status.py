@@ -72,8 +72,8 @@ class Transition(Model):
 
     time: str
     term: int
-    from_role: RoleName = Field(alias="from")
-    to_role: RoleName = Field(alias="to")
+    from_role: RoleName = Field(validation_alias="from", serialization_alias="from")
+    to_role: RoleName = Field(validation_alias="to", serialization_alias="to")
     cause: str
     phases: dict[str, int] = {}
     """Phase to milliseconds, in the order in which they ran."""
@@ -94,7 +94,7 @@ class LatenessStatus(Model):
 class Status(Model):
     """Everything one node knows, in one answer."""
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=SCHEMA, validation_alias="schema", serialization_alias="schema")
     time: str
     node: str
     role: RoleName
@@ -132,7 +132,7 @@ class Status(Model):
 class HistoryAnswer(Model):
     """The list of transitions, newest last, as ``/history`` and ``history --json`` give it."""
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=SCHEMA, validation_alias="schema", serialization_alias="schema")
     node: str
     transitions: tuple[Transition, ...]
     damaged_lines: int = 0
@@ -141,6 +141,6 @@ class HistoryAnswer(Model):
 class CommandAnswer(Model):
     """What a command led to: done or not, with the reports that say why."""
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=SCHEMA, validation_alias="schema", serialization_alias="schema")
     done: bool
     reports: tuple[Report, ...]

@@ -45,8 +45,8 @@ def test_no_master_outweighs_everything(healthy: Status) -> None:
     ("changes", "code"),
     [
         ({"paused": True}, "paused"),
-        ({"reports": (report("step-degraded", "mfscgiserv"),)}, "step-degraded"),
-        ({"reports": (report("worker-lost", "gone"),)}, "worker-lost"),
+        ({"reports": (report("plan-degraded", "mfscgiserv"),)}, "plan-degraded"),
+        ({"reports": (report("fault", "gone"),)}, "fault"),
     ],
 )
 def test_what_degrades_a_cluster(healthy: Status, changes: dict[str, Any], code: str) -> None:
@@ -99,17 +99,15 @@ def test_what_the_daemon_reports_itself_is_not_told_twice(healthy: Status) -> No
         ("SUSPENDED", HELD, False),
     ],
 )
-def test_serving_needs_role_vip_and_an_open_fence(
-    healthy: Status, role: str, vip: VipStatus, serves: bool
-) -> None:
+def test_serving_needs_role_vip_and_an_open_fence(healthy: Status, role: str, vip: VipStatus, serves: bool) -> None:
     status = altered(healthy, role=role, vip=vip)
     assert status.serves is serves
     assert is_node_healthy(status) is serves
 
 
 def test_an_error_makes_the_node_ill_and_a_warning_does_not(healthy: Status) -> None:
-    assert not is_node_healthy(altered(healthy, reports=(report("metalogger-down", "gone"),)))
-    assert is_node_healthy(altered(healthy, reports=(report("heartbeat-late", "80 ms"),)))
+    assert not is_node_healthy(altered(healthy, reports=(report("fault", "gone"),)))
+    assert is_node_healthy(altered(healthy, reports=(report("no-realtime", "refused"),)))
     assert not is_node_healthy(altered(healthy, freshness=NOT_FRESH))
 
 
@@ -121,8 +119,6 @@ def test_the_json_names_are_those_that_scripts_rely_on(healthy: Status) -> None:
     } <= set(document)  # fmt: skip
     assert document["schema"] == 1
     assert {"held", "fence_open"} <= set(document["vip"])
-    assert {"metaid", "version", "proved_version", "drill_age_s", "promotable", "why_not"} <= set(
-        document["freshness"]
-    )
+    assert {"metaid", "version", "proved_version", "drill_age_s", "promotable", "why_not"} <= set(document["freshness"])
     assert {"time", "from", "to", "cause", "phases", "operations_lost"} <= set(document["last_transition"])
     assert Status.model_validate_json(healthy.model_dump_json(by_alias=True)) == healthy

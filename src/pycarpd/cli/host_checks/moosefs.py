@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
-from pycarpd.cli.host_checks.mfs_config import MfsKeys, read_keys
 from pycarpd.cli.host_checks.tools import run_tool
 from pycarpd.config import Config
 from pycarpd.control.reports import Report, report
+from pycarpd.moosefs.config import MfsConfig, MfsConfigFault, read_mfs_config
 
 PROGRAMS = ("mfsmaster", "mfsmetalogger")
 SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
 MASTER_UNIT = "moosefs-master"
-LISTEN_KEYS = ("MATOML_LISTEN_HOST", "MATOCS_LISTEN_HOST", "MATOCL_LISTEN_HOST")
 ANY_ADDRESS = ("*", "any", "0.0.0.0")  # noqa: S104  these are compared with, not listened on
 EMERGENCY_NAME = "metadata.mfs.emergency"
 EMERGENCY_DIRECTORIES = (
@@ -54,9 +53,10 @@ def data_directory(config: Config) -> Iterator[Report]:
         return
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         yield report("host-mfs-data-path", f"{path} cannot be written", key="moosefs.data_path", value=path)
-    keys = read_keys(Path(config.moosefs.master_config))
-    if isinstance(keys, MfsKeys):
-        yield from _owner(path, keys.get("WORKING_USER", "mfs"))
+    # A file that cannot be read is reported by the check of that file.
+    found = read_mfs_config(Path(config.moosefs.master_config))
+    if isinstance(found, MfsConfig):
+        yield from _owner(path, found.working_user)
 
 
 def _owner(path: Path, user: str) -> Iterator[Report]:
@@ -76,46 +76,47 @@ def master_configuration(config: Config) -> Iterator[Report]:
     """Check that mfsmaster.cfg can be read, works in data_path, listens everywhere, saves hourly and has exports."""
     if config.moosefs is None:
         return
-    path = Path(config.moosefs.master_config)
-    keys = read_keys(path)
-    if not isinstance(keys, MfsKeys):
-        yield keys
+    found = read_mfs_config(Path(config.moosefs.master_config))
+    if not isinstance(found, MfsConfig):
+        yield from map(_unusable, found)
         return
-    yield from _same_data_path(config.moosefs.data_path, keys, path)
-    for key in LISTEN_KEYS:
-        if keys.get(key, "*") not in ANY_ADDRESS:
-            message = f"{key} = {keys.get(key, '*')}"
-            yield report("host-mfs-listen-host", message, key=str(path), value=keys.get(key, "*"))
-    yield from _hourly(keys, "METADATA_SAVE_FREQ", 1, "host-save-frequency", path)
-    exports = Path(keys.get("EXPORTS_FILENAME", "/etc/mfs/mfsexports.cfg"))
-    if not os.access(exports, os.R_OK):
-        yield report("host-exports-missing", f"{exports} cannot be read", key=str(path), value=exports)
+    yield from _same_data_path(config.moosefs.data_path, found)
+    for host in sorted({found.matoml_listen_host, found.matocs_listen_host, found.matocl_listen_host}):
+        if host not in ANY_ADDRESS:
+            yield report("host-mfs-listen-host", f"listens on {host}", key=str(found.path), value=host)
+    frequency = dict(found.defined).get("METADATA_SAVE_FREQ", "1")
+    if frequency != "1":
+        message = f"METADATA_SAVE_FREQ = {frequency}"
+        yield report("host-save-frequency", message, key=str(found.path), value=frequency)
+    if not os.access(found.exports_path, os.R_OK):
+        message = f"{found.exports_path} cannot be read"
+        yield report("host-exports-missing", message, key=str(found.path), value=found.exports_path)
 
 
 def metalogger_configuration(config: Config) -> Iterator[Report]:
     """Check that mfsmetalogger.cfg can be read, works in data_path, follows the VIP and downloads hourly."""
     if config.moosefs is None:
         return
-    path = Path(config.moosefs.metalogger_config)
-    keys = read_keys(path)
-    if not isinstance(keys, MfsKeys):
-        yield keys
+    found = read_mfs_config(Path(config.moosefs.metalogger_config))
+    if not isinstance(found, MfsConfig):
+        yield from map(_unusable, found)
         return
-    yield from _same_data_path(config.moosefs.data_path, keys, path)
-    yield from _hourly(keys, "META_DOWNLOAD_FREQ", 24, "host-download-frequency", path)
-    yield from _leads_to_vip(config, keys.get("MASTER_HOST", "mfsmaster"), path)
+    yield from _same_data_path(config.moosefs.data_path, found)
+    if found.download_hours != 1:
+        message = f"META_DOWNLOAD_FREQ = {found.download_hours}"
+        yield report("host-download-frequency", message, key=str(found.path), value=found.download_hours)
+    yield from _leads_to_vip(config, found.master_host, found.path)
 
 
-def _same_data_path(data_path: str, keys: MfsKeys, path: Path) -> Iterator[Report]:
-    found = keys.get("DATA_PATH", "/var/lib/mfs")
-    if os.path.realpath(found) != os.path.realpath(data_path):
-        yield report("host-mfs-data-path-differs", f"DATA_PATH = {found}", key=str(path), value=found)
+def _unusable(fault: MfsConfigFault) -> Report:
+    place = f"line {fault.line}: " if fault.line else ""
+    return report("host-mfs-config", f"{place}{fault.detail}", key=str(fault.path))
 
 
-def _hourly(keys: MfsKeys, key: str, default: int, code: str, path: Path) -> Iterator[Report]:
-    text = keys.get(key, str(default))
-    if text != "1":
-        yield report(code, f"{key} = {text}", key=str(path), value=text, rule=f"{key} = 1")
+def _same_data_path(data_path: str, found: MfsConfig) -> Iterator[Report]:
+    if os.path.realpath(found.data_path) != os.path.realpath(data_path):
+        message = f"DATA_PATH = {found.data_path}"
+        yield report("host-mfs-data-path-differs", message, key=str(found.path), value=found.data_path)
 
 
 def _leads_to_vip(config: Config, host: str, path: Path) -> Iterator[Report]:
