@@ -153,7 +153,7 @@ class Scanner:
             if end:
                 self._take(block[:end])
         tail = os.pread(fd, min(LINE_BYTES_MAX, max(0, size - self.offset)), self.offset)
-        self._is_tail_damaged = _CONTROL.search(tail) is not None
+        self._is_tail_damaged = not self._is_hopeless and _CONTROL.search(tail) is not None
 
     def result(self, path: Path) -> ChangelogScan:
         """Return what is known now, for a file that presently has the name *path*."""
