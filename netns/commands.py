@@ -20,6 +20,9 @@ _POLL_S: Final = 0.05
 TIMED_OUT: Final = 124
 """The exit status given to a run that was cut off, as timeout(1) gives it."""
 
+_stuck: Final[list[subprocess.Popen[bytes]]] = []
+"""Killed processes that have not ended yet; looked after with each further run."""
+
 
 class LaboratoryError(Exception):
     """Something in the laboratory did not do what it must; the text says what, for a person."""
@@ -123,6 +126,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int:
+    _stuck[:] = [one for one in _stuck if one.poll() is None]
     try:
         return process.wait(timeout_s)
     except subprocess.TimeoutExpired:
@@ -130,8 +134,8 @@ def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int:
     try:
         process.wait(_GIVE_UP_S)
     except subprocess.TimeoutExpired:
-        # Stuck in the kernel, in FUSE as a rule: it ends when its mount does, and is reaped by a later poll.
-        return TIMED_OUT
+        # In the kernel, in FUSE as a rule: it ends when its mount does.
+        _stuck.append(process)
     return TIMED_OUT
 
 

@@ -69,7 +69,7 @@ class Story:
             ", promotable" if self.returned.get("promotable") else ""
         )
         metalogger = "runs" if self.returned.get("metalogger") else "does not run"
-        checks = [
+        return [
             Check("the writer's longest gap", _ms(gap), f"below {_ms(limit)}", gap is not None and gap < limit),
             Check("write errors seen by the client", _count(errors), "0", errors == 0),
             Check("acknowledged files checked", _count(checked), "all", bool(checked)),
@@ -80,12 +80,11 @@ class Story:
             Check(f"{self.crashed} after its return", old, "BACKUP, promotable", old == "BACKUP, promotable"),
             Check(f"mfsmetalogger on {self.crashed}", metalogger, "runs", metalogger == "runs"),
         ]
-        return checks if not self.trouble else [*checks, Check("trouble", self.trouble, "none", is_good=False)]
 
     @property
     def is_good(self) -> bool:
         """True when every line of the verdict is good."""
-        return all(check.is_good for check in self.checks())
+        return not self.trouble and all(check.is_good for check in self.checks())
 
     def as_json(self) -> str:
         """Return the whole outcome as one JSON object."""
@@ -100,6 +99,7 @@ class Story:
             "acknowledged": self.writer.acknowledged if self.writer else 0,
             "files": asdict(self.files) if self.files else None,
             "returned": self.returned,
+            "trouble": self.trouble,
             "checks": [asdict(check) for check in self.checks()],
         }
         return json.dumps(fields, indent=2)
@@ -262,6 +262,8 @@ def demo(
     finally:
         screen.stop()
     screen.console.print(_verdict(story))
+    if story.trouble:
+        screen.console.print(f"the story ended early: {story.trouble}", style="red", markup=False, soft_wrap=True)
     if as_json:
         print(story.as_json())
     raise typer.Exit(0 if story.is_good else 1)
