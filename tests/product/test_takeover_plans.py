@@ -290,3 +290,50 @@ def test_demotion_with_a_successor_archives_and_lists_what_was_lost(host: Host) 
     again = host.plan("demote", term=2, request=job)
     assert again["ok"], again
     assert len(list(Kept(host.data).archive.iterdir())) == 2
+
+
+@pytest.fixture
+def chunkserver(tmp_path: Path, host: Host) -> Iterator[None]:
+    """A chunkserver that looks for a master at the virtual address once a second."""
+    (tmp_path / "chunks").mkdir()
+    (tmp_path / "etc" / "mfshdd.cfg").write_text(f"{tmp_path}/chunks\n")
+    (tmp_path / "csdata").mkdir()
+    config = tmp_path / "etc" / "mfschunkserver.cfg"
+    config.write_text(
+        f"WORKING_USER = root\nWORKING_GROUP = root\nDATA_PATH = {tmp_path}/csdata\n"
+        f"HDD_CONF_FILENAME = {tmp_path}/etc/mfshdd.cfg\nMASTER_HOST = {ADDRESS}\n"
+        "MASTER_RECONNECTION_DELAY = 1\n"
+    )
+    host.inside("mfschunkserver", "-c", str(config), "start")
+    yield
+    host.inside("mfschunkserver", "-c", str(config), "kill", check=False)
+
+
+@pytest.mark.usefixtures("chunkserver")
+def test_clients_are_let_in_when_the_chunkservers_are_back(host: Host) -> None:
+    peer = [list(bytes([192, 0, 2, 1])), 40_000, 9420]
+    report = host.plan("promote", vips=[ADDRESS], old_connections=[peer])
+    assert report["ok"], report
+    assert report["degraded"] == []
+    steps = [name for name, _ in report["phases_ms"]]
+    assert steps.index("close-gate") < steps.index("take-address") < steps.index("await-chunkservers")
+    assert steps.index("await-chunkservers") < steps.index("open-gate")
+    assert host.inside("nft", "list", "tables").stdout == ""
+    assert host.count_directories() == DIRECTORIES
+
+
+def test_missing_chunkservers_are_reported_and_hold_nobody_up_for_long(host: Host) -> None:
+    peer = [list(bytes([192, 0, 2, 1])), 40_000, 9420]
+    report = host.plan("promote", vips=[ADDRESS], old_connections=[peer])
+    assert report["ok"], report
+    assert [(step, fault["code"]) for step, fault in report["degraded"]] == [
+        ("await-chunkservers", "CHUNKSERVERS_MISSING")
+    ]
+    assert dict(report["phases_ms"])["await-chunkservers"] < 10_000
+    assert host.inside("nft", "list", "tables").stdout == ""
+
+
+def test_a_failure_with_the_gate_closed_opens_it_again(host: Host) -> None:
+    report = host.plan("promote", vips=[ADDRESS], refuse_address=True)
+    assert report["undone"], report
+    assert host.inside("nft", "list", "tables").stdout == ""
