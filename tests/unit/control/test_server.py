@@ -1,84 +1,21 @@
 """Server and client over a real Unix socket, and the read-only side over TCP on loopback."""
 
-import asyncio
 import http.client
 import json
 import os
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pycarpd.control.client import ControlClient, Reply
-from pycarpd.control.metrics import Metrics
 from pycarpd.control.reports import Report, report
-from pycarpd.control.server import serve_tcp, serve_unix, unix_listener
+from pycarpd.control.server import unix_listener
 from pycarpd.control.status import CommandAnswer, HistoryAnswer, Status, VipStatus
-
-
-class Provider:
-    """Answers with what a test has put into it, and remembers the commands."""
-
-    def __init__(self, status: Status) -> None:
-        self.current = status
-        self.commands: list[tuple[str, dict[str, Any]]] = []
-        self.answer: tuple[Report, ...] = (report("command-accepted", "as asked"),)
-
-    def status(self) -> Status:
-        return self.current
-
-    def history(self) -> HistoryAnswer:
-        last = self.current.last_transition
-        return HistoryAnswer(node=self.current.node, transitions=() if last is None else (last,))
-
-    def metrics(self) -> Metrics:
-        return Metrics(adverts_sent=1)
-
-    async def command(self, name: str, args: Mapping[str, Any]) -> tuple[Report, ...]:
-        self.commands.append((name, dict(args)))
-        return self.answer
-
-
-class Served:
-    """A provider behind a real socket, on an event loop in a thread of its own."""
-
-    def __init__(self, provider: Provider, path: Path) -> None:
-        self.provider = provider
-        self.path = path
-        self.client = ControlClient(path)
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self._cleanups: list[Callable[[], Any]] = []
-        self._cleanups.append(self.started(serve_unix(provider, path)).cleanup)
-
-    def started(self, serving: Any) -> Any:
-        runner = asyncio.run_coroutine_threadsafe(serving, self._loop).result(10)
-        assert not isinstance(runner, Report), runner
-        return runner
-
-    def open_tcp(self) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        self._cleanups.append(self.started(serve_tcp(self.provider, "127.0.0.1", port)).cleanup)
-        return port
-
-    def refused_tcp(self, port: int) -> Any:
-        serving = serve_tcp(self.provider, "127.0.0.1", port)
-        return asyncio.run_coroutine_threadsafe(serving, self._loop).result(10)
-
-    def close(self) -> None:
-        for cleanup in self._cleanups:
-            asyncio.run_coroutine_threadsafe(cleanup(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+from tests.unit.control.serving import Provider, Served
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def directories(config: Config) -> Iterator[Report]:
     for key, text in (("node.state_dir", config.node.state_dir), ("node.run_dir", config.node.run_dir)):
         path = Path(text)
         if not path.exists():
-            message = f"{path} does not exist yet; the systemd unit creates it"
+            message = f"{path} does not exist yet; the daemon creates it"
             yield report("host-directory", message, key=key, value=path, severity=Severity.WARNING)
         elif not path.is_dir():
             yield report("host-directory", f"{path} is no directory", key=key, value=path)
