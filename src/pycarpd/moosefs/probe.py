@@ -23,6 +23,7 @@ _REPLY_BYTES_MAX = 4 * 1024 * 1024
 """Some sixty thousand chunkservers; a longer reply is not mfsmaster's."""
 _FRAMES_SKIPPED_MAX = 16
 _RECEIVE_BYTES = 65536
+_PORT_MAX = 65535
 _MODULE_MASTER = 1
 _MODULE_INFO_BYTES = 15
 
@@ -157,6 +158,9 @@ def _remaining(deadline: float) -> float:
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
     """Connect to the first address of *host*: the others would each take their own share of the time."""
     where = f"{host} port {port}"
+    if not 0 < port <= _PORT_MAX:
+        # The resolver would take the port modulo 65536 and so ask somebody else.
+        raise _FaultError(ProbeFaultCode.BAD_ADDRESS, f"{where}: no such port")
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
         return socket.create_connection((str(address[0]), port), _remaining(deadline))
