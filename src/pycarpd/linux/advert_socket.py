@@ -19,7 +19,6 @@ from pycarpd.linux.netlink import interface_index
 from pycarpd.linux.stamps import StampConverter
 
 CARP_PROTOCOL = 112
-CARP_GROUP = "224.0.0.18"
 
 _TTL = 255
 _TOS_NETWORK_CONTROL = 0xC0
@@ -43,9 +42,8 @@ class SendResult(Enum):
 
     SENT = "sent"
     NO_BUFFERS = "the queue of the interface is full"
-    NETWORK_DOWN = "the interface is down or has no route"
+    NETWORK_DOWN = "the interface is down, or the source address is not on this host"
     NO_DEVICE = "the interface does not exist any more"
-    NO_ADDRESS = "the source address is not on this host"
     OTHER = "refused for another reason"
 
 
@@ -58,14 +56,7 @@ _SEND_RESULTS = {
     errno.EHOSTUNREACH: SendResult.NETWORK_DOWN,
     errno.ENODEV: SendResult.NO_DEVICE,
     errno.ENXIO: SendResult.NO_DEVICE,
-    errno.EINVAL: SendResult.NO_ADDRESS,
-    errno.EADDRNOTAVAIL: SendResult.NO_ADDRESS,
 }
-
-
-def send_result_of(number: int) -> SendResult:
-    """Return the result that error *number* of a send stands for."""
-    return _SEND_RESULTS.get(number, SendResult.OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +76,7 @@ class AdvertSocket:
     ``receive_error_count`` errors reported by receive, ``send_errno`` is the number of the last failed send.
     """
 
-    def __init__(self, interface: str, source: str, *, vhid: int, group: str = CARP_GROUP) -> None:
+    def __init__(self, interface: str, source: str, group: str, vhid: int) -> None:
         invariant(0 < vhid <= 255, f"VHID {vhid}")  # noqa: PLR2004 -- one byte on the wire
         self._interface = interface
         self._source = socket.inet_aton(source)
@@ -117,9 +108,9 @@ class AdvertSocket:
     def rejoin(self) -> SystemFault | None:
         """Bind to the interface as it exists now and join the group anew; the descriptor stays the same.
 
-        To be called when the link or the own address has come back: switches that snoop want a new report, an interface
-        that was made again has another index, which the kernel does not follow by itself, and an interface that has lost
-        its last IPv4 address has lost its memberships with it.
+        To be called when the link or the own address has come back: switches that snoop want a new report; an
+        interface that was made again has another index, which the kernel does not follow by itself; and an interface
+        that has lost its last IPv4 address has lost its memberships with it.
         """
         channel = self._opened()
         try:
@@ -157,7 +148,7 @@ class AdvertSocket:
             return None
         stamp_ns = self._read_ancillary(ancillary)
         header_bytes = (packet[0] & 0x0F) * 4
-        received_ns = self._stamps.received_ns(stamp_ns, boottime_ns(), offset_ns)
+        received_ns = self._stamps.received_ns(stamp_ns, asked_ns, offset_ns)
         return Datagram(packet[header_bytes:], packet[12:16], packet[8], received_ns)
 
     def send(self, payload: bytes, destination: str) -> SendResult:
@@ -167,7 +158,7 @@ class AdvertSocket:
             self._opened().sendmsg([payload], [(socket.IPPROTO_IP, _IP_PKTINFO, information)], 0, (destination, 0))
         except OSError as error:
             self.send_errno = error.errno or 0
-            return send_result_of(self.send_errno)
+            return _SEND_RESULTS.get(self.send_errno, SendResult.OTHER)
         return SendResult.SENT
 
     def close(self) -> None:

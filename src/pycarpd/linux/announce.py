@@ -1,18 +1,16 @@
 """Telling the network where the VIP lives, and hearing when another host says otherwise.
 
 Works on one interface with its present MAC address, which is looked at for every announcement: a bond or an operator
-may have changed it. Claims are heard for IPv4 only, since IPv6 neighbours do not announce themselves by ARP.
+may have changed it. Claims are heard of the IPv4 addresses that were announced; IPv6 does not use ARP.
 """
 
 import fcntl
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from pycarpd.invariant import InvariantError, invariant
-from pycarpd.linux.advert_socket import SendResult, send_result_of
+from pycarpd.invariant import InvariantError
 from pycarpd.linux.bpf import arp_sender_filter, attach_filter
 from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.frames import ETHERTYPE_ARP, ETHERTYPE_IPV6, garp_reply, garp_request, unsolicited_na
@@ -23,6 +21,8 @@ _FRAME_BYTES_MAX = 128
 _CLAIMS_MAX = 64
 """Frames per read_claims(); what is left keeps the descriptor readable."""
 _VIPS_MAX = 64
+"""Addresses listened for, the newest; the filter's jumps reach 255 instructions."""
+_IPV6 = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,15 @@ class Claim:
 
 
 class Announcer:
-    """Sends GARP and neighbour advertisements on one interface, and hears claims of *vips* by other hosts.
+    """Sends GARP and neighbour advertisements on one interface, and hears who else claims what it has announced.
 
-    ``send_errno`` is the number of the last failed announcement, ``receive_error_count`` counts errors while listening.
+    ``receive_error_count`` counts errors while listening.
     """
 
-    def __init__(self, interface: str, vips: Sequence[str] = ()) -> None:
+    def __init__(self, interface: str) -> None:
         self._interface = interface
-        self._listened = tuple(ip_address(vip).packed for vip in vips if ip_address(vip).version == 4)  # noqa: PLR2004
-        invariant(len(self._listened) <= _VIPS_MAX, "more VIPs than the filter's jumps reach")
+        self._announced: tuple[bytes, ...] = ()
         self._socket: socket.socket | None = None
-        self.send_errno = 0
         self.receive_error_count = 0
 
     def open(self) -> SystemFault | None:
@@ -59,7 +57,7 @@ class Announcer:
             self._socket = socket.socket(
                 socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0
             )
-            attach_filter(self._socket, arp_sender_filter(self._listened))
+            attach_filter(self._socket, arp_sender_filter(self._announced))
             self._socket.bind((self._interface, ETHERTYPE_ARP))
         except OSError as error:
             self.close()
@@ -70,21 +68,20 @@ class Announcer:
         """Return the descriptor to wait on: readable when there may be a claim."""
         return self._opened().fileno()
 
-    def announce(self, vip: str) -> SendResult:
+    def announce(self, vip: str) -> SystemFault | None:
         """Say once that *vip* is here: a GARP request and a GARP reply, or a neighbour advertisement for IPv6."""
         channel = self._opened()
         try:
             mac = self._mac(channel)
-            is_ipv6 = ip_address(vip).version == 6  # noqa: PLR2004
-            if is_ipv6:
+            if ip_address(vip).version == _IPV6:
                 channel.sendto(unsolicited_na(mac, vip), (self._interface, ETHERTYPE_IPV6))
-            else:
-                for frame in (garp_request(mac, vip), garp_reply(mac, vip)):
-                    channel.sendto(frame, (self._interface, ETHERTYPE_ARP))
+                return None
+            self._listen_for(channel, ip_address(vip).packed)
+            for frame in (garp_request(mac, vip), garp_reply(mac, vip)):
+                channel.sendto(frame, (self._interface, ETHERTYPE_ARP))
         except OSError as error:
-            self.send_errno = error.errno or 0
-            return send_result_of(self.send_errno)
-        return SendResult.SENT
+            return SystemFault.of(f"announce {vip} on {self._interface}", error)
+        return None
 
     def read_claims(self) -> list[Claim]:
         """Return the claims heard since the last call, oldest first, never waiting."""
@@ -114,6 +111,12 @@ class Announcer:
         if self._socket is None:
             raise InvariantError("the announcer is not open")
         return self._socket
+
+    def _listen_for(self, channel: socket.socket, vip: bytes) -> None:
+        """Let the kernel pass claims of *vip* too, from its first announcement on."""
+        if vip not in self._announced:
+            self._announced = (*self._announced, vip)[-_VIPS_MAX:]
+            attach_filter(channel, arp_sender_filter(self._announced))
 
     def _mac(self, channel: socket.socket) -> bytes:
         """Return the interface's present MAC address; raises OSError when the interface is gone."""

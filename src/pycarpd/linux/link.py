@@ -6,7 +6,7 @@ at the whole state again (interface_state, list_addresses).
 
 import errno
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from pycarpd.linux.address import decode_address
 from pycarpd.linux.faults import SystemFault
-from pycarpd.linux.netlink import NetlinkMessage, request, split
+from pycarpd.linux.netlink import NLM_F_ACK, NetlinkMessage, request, split
 
 _RTM_NEWLINK = 16
 _RTM_DELLINK = 17
@@ -34,13 +34,17 @@ _READS_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """What the kernel says of an interface; index 0, no MAC and MTU 0 for one that does not exist."""
+    """What the kernel says of an interface; index 0, no MAC and MTU 0 for one that does not exist.
+
+    ``fault`` is set when the kernel could not be asked, which nobody can tell from an interface that is away.
+    """
 
     exists: bool
     is_up: bool
     index: int
     mac: bytes
     mtu: int
+    fault: SystemFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,13 @@ LinkEvent = LinkChanged | AddressAdded | AddressRemoved | Overrun
 _ABSENT = LinkState(exists=False, is_up=False, index=0, mac=b"", mtu=0)
 
 
-def interface_state(name: str) -> LinkState | SystemFault:
+def interface_state(name: str) -> LinkState:
     """Return the present state of interface *name*; one that does not exist is a state, not a fault."""
     message = ifinfmsg()
     message["attrs"] = [("IFLA_IFNAME", name)]
-    answer = request(message, _RTM_GETLINK, 0, f"look at {name}")
+    answer = request(message, _RTM_GETLINK, NLM_F_ACK, f"look at {name}")
     if isinstance(answer, SystemFault):
-        return _ABSENT if answer.errno == errno.ENODEV else answer
+        return _ABSENT if answer.errno == errno.ENODEV else replace(_ABSENT, fault=answer)
     if not answer:
         return _ABSENT
     link = _decoded(answer[0].data)

@@ -25,7 +25,7 @@ class Degradation:
     """A wish the host did not grant: a stable code, what that means, and what the operator can do."""
 
     code: str
-    meaning: str
+    detail: str
     remedy: str
 
 
@@ -46,7 +46,7 @@ def use_realtime(priority: int) -> Degradation | None:
     A loop that does not wait for half a second gets SIGXCPU (RLIMIT_RTTIME), so that a bug cannot take the host.
     """
     try:
-        resource.setrlimit(resource.RLIMIT_RTTIME, (_RUNAWAY_SOFT_US, _RUNAWAY_HARD_US))
+        resource.setrlimit(resource.RLIMIT_RTTIME, _guard())
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except (OSError, ValueError) as refusal:
         return _use_nice(str(refusal))
@@ -65,6 +65,17 @@ def freeze_garbage_collector() -> Degradation | None:
         "a collection may delay an advert by tens of milliseconds",
         "run pycarpd with CPython",
     )
+
+
+def _guard() -> tuple[int, int]:
+    """Return the soft and hard RLIMIT_RTTIME, which never loosen a limit that is tighter already."""
+    limits = resource.getrlimit(resource.RLIMIT_RTTIME)
+    wished = (_RUNAWAY_SOFT_US, _RUNAWAY_HARD_US)
+    soft, hard = (
+        wish if limit == resource.RLIM_INFINITY else min(wish, limit)
+        for wish, limit in zip(wished, limits, strict=True)
+    )
+    return soft, hard
 
 
 def _use_nice(refusal: str) -> Degradation:
