@@ -237,9 +237,7 @@ def test_a_reload_applies_what_it_can_and_says_why_not_for_the_rest() -> None:
 
 
 def test_the_order_of_members_counts_as_a_change() -> None:
-    swapped = GOOD.replace(
-        'meta1 = "192.0.2.11", meta2 = "192.0.2.12"', 'meta2 = "192.0.2.12", meta1 = "192.0.2.11"'
-    )
+    swapped = GOOD.replace('meta1 = "192.0.2.11", meta2 = "192.0.2.12"', 'meta2 = "192.0.2.12", meta1 = "192.0.2.11"')
     changes = reloadable_changes(valid(GOOD), valid(swapped))
     assert [each.key for each in changes.refused] == ["cluster.members"]
 

@@ -191,7 +191,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 def test_a_wrong_type_of_a_whole_table_is_a_report() -> None:
-    assert "config-bad-value" in codes('node = 7\n[cluster]\n')
+    assert "config-bad-value" in codes("node = 7\n[cluster]\n")
     assert codes("") == ["config-missing-key", "config-missing-key"]
 
 

@@ -99,7 +99,5 @@ def test_the_settings_need_nothing_but_the_standard_library() -> None:
         "import sys, pycarpd.settings; "
         "print([name for name in ('pydantic', 'aiohttp', 'typer', 'rich', 'asyncio') if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.strip() == "[]"
