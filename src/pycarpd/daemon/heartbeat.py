@@ -56,7 +56,7 @@ class Heartbeat:
         self._supervisor = supervisor
         self._degradations = degradations
         self._ports = Ports(settings, self._log)
-        self._vip = VipKeeper(settings.interface, settings.virtual_addresses, self._ports.announcer, self._log)
+        self._vip = VipKeeper(settings.interface, settings.virtual_addresses, self._ports.announce, self._log)
         self._book = ConnectionBook()
         self._lateness = Lateness()
         self._timer = DeadlineTimer()
@@ -145,7 +145,6 @@ class Heartbeat:
         removed, is_link_news = self._ports.removed_addresses()
         is_retry_due = self._ports.retry_ns is not None and now_ns >= self._ports.retry_ns
         if (is_link_news or is_retry_due) and self._ports.refresh(now_ns):
-            self._vip.use(self._ports.announcer)
             self._log(logging.WARNING, f"interface={self._settings.interface} up={self._ports.is_up}")
             self._tell(ev.LinkChanged(self._ports.is_up), now_ns)
         for cidr in removed:

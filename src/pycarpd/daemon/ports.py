@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pycarpd.election.model import Role
 from pycarpd.linux.advert_socket import AdvertSocket, Datagram, SendResult
 from pycarpd.linux.announce import Announcer, Claim
+from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.link import AddressRemoved, LinkChanged, LinkMonitor, Overrun, interface_state
 from pycarpd.settings import DaemonSettings
 
@@ -34,7 +35,7 @@ class Ports:
         self._index = 0
         self._said_fault = ""
         self._streak = 0
-        self.announcer = Announcer(settings.interface)
+        self._announcer = Announcer(settings.interface)
         self.monitor = LinkMonitor()
         self.is_up = False
         self.is_failing = False
@@ -47,13 +48,16 @@ class Ports:
         own = (self.monitor.fileno(),)
         if self._advert_socket is None:
             return own
-        return (*own, self._advert_socket.fileno(), self.announcer.fileno())
+        return (*own, self._advert_socket.fileno(), self._announcer.fileno())
 
     def refresh(self, now_ns: int) -> bool:
         """Look at the interface, open what has to be opened; True if the state of the link or a socket changed."""
         state = interface_state(self._settings.interface)
         was = (self.is_up, self._index)
-        if not state.exists or not state.is_up:
+        if state.fault is not None:
+            self._log(logging.ERROR, f"cannot look at the interface, trying again fault={state.fault}")
+            self.retry_ns = now_ns + RETRY_NS
+        elif not state.exists or not state.is_up:
             self.is_up = False
             self.retry_ns = None
         elif self._advert_socket is None or state.index != self._index or self.retry_ns is not None:
@@ -67,8 +71,8 @@ class Ports:
         self._close()
         settings = self._settings
         advert_socket = AdvertSocket(settings.interface, settings.own_address, vhid=settings.vhid, group=GROUP)
-        self.announcer = Announcer(settings.interface)
-        fault = advert_socket.open() or self.announcer.open()
+        self._announcer = Announcer(settings.interface)
+        fault = advert_socket.open() or self._announcer.open()
         if fault is not None:
             if str(fault) != self._said_fault:
                 self._log(logging.ERROR, f"cannot open sockets, trying again each second fault={fault}")
@@ -87,7 +91,7 @@ class Ports:
         if self._advert_socket is not None:
             self._advert_socket.close()
             self._advert_socket = None
-        self.announcer.close()
+        self._announcer.close()
 
     def datagrams(self) -> Iterator[Datagram]:
         """Yield what has been received, until there is no more or DRAIN_MAX were taken."""
@@ -146,6 +150,10 @@ class Ports:
                     pass
         return tuple(removed), is_link_news
 
+    def announce(self, address: str) -> SystemFault | None:
+        """Announce the address once; with the interface away there is nobody to tell."""
+        return self._announcer.announce(address) if self._advert_socket is not None else None
+
     def claims(self) -> tuple[Claim, ...]:
         """Return the claims of addresses by other hardware addresses since the last call."""
-        return tuple(self.announcer.read_claims()) if self._advert_socket is not None else ()
+        return tuple(self._announcer.read_claims()) if self._advert_socket is not None else ()

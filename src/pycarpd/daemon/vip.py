@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from pycarpd.linux.address import add_address, list_addresses, remove_address
-from pycarpd.linux.announce import Announcer
+from pycarpd.linux.faults import SystemFault
 
 NS_PER_S = 1_000_000_000
 RENEW_EVERY_NS = NS_PER_S // 2
@@ -18,17 +18,18 @@ SECOND_ANNOUNCEMENT_NS = NS_PER_S
 ANNOUNCE_EVERY_NS = 60 * NS_PER_S
 LIFETIME_MIN_S = 2
 
+Announce = Callable[[str], SystemFault | None]
 Log = Callable[[int, str], None]
 
 
 class VipKeeper:
     """Owns the virtual addresses of one interface."""
 
-    def __init__(self, interface: str, cidrs: tuple[str, ...], announcer: Announcer, log: Log) -> None:
+    def __init__(self, interface: str, cidrs: tuple[str, ...], announce: Announce, log: Log) -> None:
         self._interface = interface
         self._cidrs = cidrs
         self._addresses = tuple(str(ipaddress.ip_interface(c).ip) for c in cidrs)
-        self._announcer = announcer
+        self._send_announcement = announce
         self._log = log
         self._lease_until_ns = 0
         self._renewed_ns = 0
@@ -89,10 +90,6 @@ class VipKeeper:
         if self.is_attached:
             self._announce()
 
-    def use(self, announcer: Announcer) -> None:
-        """Announce through another socket, after the interface was re-created."""
-        self._announcer = announcer
-
     def _put(self, now_ns: int) -> bool:
         self._renewed_ns = now_ns
         remaining_ns = max(0, self._lease_until_ns - now_ns)
@@ -105,6 +102,6 @@ class VipKeeper:
 
     def _announce(self) -> None:
         for address in self._addresses:
-            fault = self._announcer.announce(address)
+            fault = self._send_announcement(address)
             if fault is not None:
                 self._log(logging.WARNING, f"cannot announce virtual address={address} fault={fault}")
