@@ -76,7 +76,22 @@ class Capture:
     def __init__(self, topology: Topology, owner: Owner, name: str = "switch") -> None:
         self.path = owner.directory / f"{name}.pcap"
         log = owner.directory / f"tcpdump-{name}.log"
-        tcpdump = ("tcpdump", "-i", "any", "-y", "LINUX_SLL2", "-Q", "in", "-n", "-U", "-s", "512", "-Z", "root")
+        tcpdump = (
+            "tcpdump",
+            "-i",
+            "any",
+            "-y",
+            "LINUX_SLL2",
+            "-Q",
+            "in",
+            "-n",
+            "-U",
+            "--immediate-mode",
+            "-s",
+            "512",
+            "-Z",
+            "root",
+        )
         argv = (*tcpdump, "--time-stamp-precision=nano", "-w", str(self.path), _FILTER)
         owner.adopt(spawn(bound_to_parent(topology.inside_net(SWITCH, *argv)), log))
         eventually(lambda: "listening on" in log.read_text(), 10.0, "tcpdump listens on the switch")

@@ -18,7 +18,7 @@ from netns.cluster import REPOSITORY, Cluster, Options
 from netns.commands import LaboratoryError, end, eventually, spawn
 from netns.faults import FAULTS, heal, inject
 from netns.moosefs import answers
-from netns.owner import Owner, Record, dismantle, reap, records
+from netns.owner import Owner, Record, reap, records
 from netns.pycarpd import COMMANDS, Settings
 
 _UP_WITHIN_S: Final = 180.0
@@ -151,16 +151,14 @@ def down(
     lab: LabOption = "",
     every: Annotated[bool, typer.Option("--all", help="Every cluster that stands on this machine.")] = False,
 ) -> None:
-    """Take a cluster down; clusters whose owner is gone are cleared away as well."""
-    chosen = [r for r in records() if r.is_owned] if every else [_record(lab)] if records() else []
-    for record in chosen:
-        if record.is_owned:
-            os.kill(record.pid, signal.SIGTERM)
-            _wait_gone(record)
-        else:
-            dismantle(record)
+    """Take a cluster down; what owners that are gone have left is cleared away as well."""
+    for prefix in reap():
+        console.print(f"{prefix} was left behind and is gone")
+    standing = records()
+    for record in standing if every or not standing else [_record(lab)]:
+        os.kill(record.pid, signal.SIGTERM)
+        _wait_gone(record)
         console.print(f"{record.prefix} is gone")
-    reap()
 
 
 def _wait_gone(record: Record) -> None:

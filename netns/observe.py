@@ -19,6 +19,7 @@ from netns.topology import VIP
 
 _EVERY_S: Final = 0.2
 _STALL_NS: Final = 500_000_000
+_HOLD_NS: Final = 400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Observer:
         self._netlink = Tail(cluster.directory / "netlink.jsonl")
         self._writer = Tail(cluster.directory / "writer.jsonl")
         self._sightings_told = 0
+        self._held: list[Line] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
         self.view = View({host: HostView() for host in cluster.daemons.hosts})
@@ -100,9 +102,11 @@ class Observer:
         self._look()
 
     def _look(self) -> None:
-        lines = [*self._from_netlink(), *self._from_wire(), *self._from_writer()]
-        for line in sorted(lines, key=lambda one: one.at_ns):
-            self._tell(line)
+        self._held += [*self._from_netlink(), *self._from_wire(), *self._from_writer()]
+        self._held.sort(key=lambda one: one.at_ns)
+        # The witnesses are read one after the other; what is told only a little later is told in order.
+        while self._held and (self._held[0].at_ns < boottime_ns() - _HOLD_NS or self._stop.is_set()):
+            self._tell(self._held.pop(0))
 
     def _from_netlink(self) -> Iterator[Line]:
         for change in self._netlink.fresh():
