@@ -83,7 +83,7 @@ def up(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     settings = Settings(profile, arbiter)
     size_mb = 96 if small_disks else 0
     options = Options(hosts, chunkservers, clients, small_disk_mb=size_mb, settings=settings)
-    with contextlib.suppress(KeyboardInterrupt), Owner(handle_signals=True) as owner:
+    with contextlib.suppress(KeyboardInterrupt), Owner(handle_signals=True, is_standing=True) as owner:
         _hold(owner, options, is_manual=manual)
 
 
@@ -149,13 +149,12 @@ def heal_command(name: FaultArgument, host: HostArgument, argument: ValueArgumen
 @app.command()
 def down(
     lab: LabOption = "",
-    every: Annotated[bool, typer.Option("--all", help="Every cluster that stands on this machine.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every cluster that `up` has put up.")] = False,
 ) -> None:
     """Take a cluster down; what owners that are gone have left is cleared away as well."""
     for prefix in reap():
         console.print(f"{prefix} was left behind and is gone")
-    standing = records()
-    for record in standing if every or not standing else [_record(lab)]:
+    for record in _standing() if every else [_record(lab)]:
         os.kill(record.pid, signal.SIGTERM)
         _wait_gone(record)
         console.print(f"{record.prefix} is gone")
@@ -204,8 +203,12 @@ def _is_ready(process: subprocess.Popen[bytes]) -> bool:
     return any(r.pid == process.pid and (r.options or {}).get("is_ready") for r in records())
 
 
+def _standing() -> list[Record]:
+    return [record for record in records() if record.is_standing]
+
+
 def _record(prefix: str) -> Record:
-    standing = [record for record in records() if prefix in ("", record.prefix)]
+    standing = [record for record in records() if record.prefix == prefix] if prefix else _standing()
     if not standing:
         raise LaboratoryError("no such cluster stands; `./netns/lab up` puts one up")
     if len(standing) > 1:

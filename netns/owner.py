@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -29,7 +29,10 @@ _serial = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is written down about a laboratory: enough to use it from elsewhere and to clear it away."""
+    """What is written down about a laboratory: enough to use it from elsewhere and to clear it away.
+
+    ``is_standing`` marks one that was put up to stay; tests and demonstrations are not to be taken down by mistake.
+    """
 
     prefix: str
     directory: str
@@ -37,6 +40,7 @@ class Record:
     pid_start: int
     hosts: tuple[str, ...] = ()
     options: dict[str, Any] | None = None
+    is_standing: bool = False
 
     @property
     def path(self) -> Path:
@@ -133,7 +137,7 @@ def _note(faults: list[str], *argv: str) -> None:
 class Owner:
     """The one object that a laboratory lives and dies with; a context manager, released at exit as well."""
 
-    def __init__(self, *, keep_files: bool = False, handle_signals: bool = False) -> None:
+    def __init__(self, *, keep_files: bool = False, handle_signals: bool = False, is_standing: bool = False) -> None:
         serial = next(_serial)
         prefix = f"pc{os.getpid()}" if serial == 1 else f"pc{os.getpid()}x{serial}"
         directory = Path(tempfile.mkdtemp(prefix=f"{prefix}-"))
@@ -142,7 +146,7 @@ class Owner:
         started = start_ticks(os.getpid())
         if started is None:
             raise LaboratoryError("/proc does not know this process; is it mounted?")
-        self.record = Record(prefix, str(directory), os.getpid(), started)
+        self.record = Record(prefix, str(directory), os.getpid(), started, is_standing=is_standing)
         self.keep_files = keep_files
         self._helpers: list[subprocess.Popen[bytes]] = []
         self._is_released = False
@@ -164,8 +168,7 @@ class Owner:
 
     def describe(self, hosts: tuple[str, ...], options: dict[str, Any]) -> None:
         """Write down what the laboratory consists of, so that another process can use it."""
-        record = self.record
-        self.record = Record(record.prefix, record.directory, record.pid, record.pid_start, hosts, options)
+        self.record = replace(self.record, hosts=hosts, options=options)
         self.record.write()
 
     def adopt(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
