@@ -66,7 +66,7 @@ def test_the_command_puts_a_cluster_up_shows_it_breaks_it_and_takes_it_down() ->
     before = {record.prefix for record in records()}
     up = lab("up", "--manual", "--hosts", "2", "--background")
     assert up.succeeded, up.describe()
-    (record,) = [record for record in records() if record.prefix not in before]
+    (record,) = [record for record in records() if record.is_standing and record.prefix not in before]
     chosen = ("--lab", record.prefix)
     try:
         assert "answers" in lab("status", *chosen).output
