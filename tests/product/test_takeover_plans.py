@@ -103,18 +103,18 @@ class Host:
         assert self.metalogger.kill_tree(10) is None
 
 
-@pytest.fixture
-def _nobody_left(host: Host) -> Iterator[None]:
-    yield
-    host.end()
-
-
 def wait_until(condition: Any, text: str) -> None:
     for _ in range(400):
         if condition():
             return
         WAIT.wait(0.025)
     raise AssertionError(text)
+
+
+def log_of(data: Path, name: str) -> bytes:
+    """MooseFS writes changelogs and sends them to metaloggers after it has answered the client."""
+    path = data / name
+    return path.read_bytes() if path.exists() else b""
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +140,14 @@ def lost_master(tmp_path_factory: pytest.TempPathFactory, namespace: str) -> Ite
         (master.data / "metadata.mfs").write_bytes(b"MFSM NEW")
         master.inside("mfsmaster", "-c", str(master.root / "etc" / "mfsmaster.cfg"), "start")
         master.make_directories("early", 5)
+        wait_until(lambda: b"early4" in log_of(master.data, "changelog.0.mfs"), "the changelog is written")
         assert master.mfsmaster.kill_tree(10) is None
         master.inside("mfsmaster", "-c", str(master.root / "etc" / "mfsmaster.cfg"), "restore")
         master.inside("mfsmaster", "-c", str(master.root / "etc" / "mfsmaster.cfg"), "start")
         standby.inside("mfsmetalogger", "-c", str(standby.root / "etc" / "mfsmetalogger.cfg"), "start")
         wait_until((standby.data / "metadata_ml.mfs.back").exists, "the metalogger downloads")
         master.make_directories("late", 40)
+        wait_until(lambda: b"late39" in log_of(standby.data, "changelog_ml.0.mfs"), "the metalogger has all")
         assert standby.metalogger.stop(10) is None
         assert master.mfsmaster.kill_tree(10) is None
         yield master.data, standby.data
@@ -176,6 +178,7 @@ def test_promotion_serves_the_expected_version_and_a_restart_in_place_serves_it_
     assert host.metalogger.is_running()
     assert sorted(path.name for path in Kept(host.data).staging.iterdir()) == []
     host.make_directories("after", 3)
+    wait_until(lambda: b"after2" in log_of(host.data, "changelog.0.mfs"), "the changelog is written")
     pid = host.mfsmaster.lock_holder()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -274,6 +277,7 @@ def test_demotion_without_a_successor_keeps_the_files_and_is_idempotent(host: Ho
 def test_demotion_with_a_successor_archives_and_lists_what_was_lost(host: Host) -> None:
     promoted = host.plan("promote")
     host.make_directories("lost", 2)
+    wait_until(lambda: b"lost1" in log_of(host.data, "changelog.0.mfs"), "the changelog is written")
     job = {"has_successor": True, "successor_version": promoted["live"]["version"]}
     report = host.plan("demote", term=2, request=job)
     assert report["ok"], report

@@ -11,13 +11,15 @@ from pycarpd.linux.gate import ClientGate
 from pycarpd.moosefs.companion import Companion
 from pycarpd.moosefs.config import MfsConfig
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
-from pycarpd.takeover.context import Context, Ports, Request, TakeoverSettings
+from pycarpd.takeover.context import NS_PER_S, Context, Ports, Request, TakeoverSettings
 from pycarpd.takeover.demote import DEMOTE, demote_plan
 from pycarpd.takeover.promote import PROMOTE, promote_plan
 from pycarpd.takeover.records import OpenPlan
 from pycarpd.takeover.step import Plan, StepFault
 
 _NONE = ""
+_GATE_SPARE_S = 8
+_GATE_OPEN_AFTER_S_MAX = 600
 
 
 def owner_of(config: MfsConfig) -> tuple[int, int] | StepFault:
@@ -58,12 +60,26 @@ def make_context(
         request=request,
         mfsmaster=Mfsmaster(settings.master_config, settings.data_path),
         metalogger=Mfsmetalogger(settings.metalogger_config, settings.data_path),
-        gates=tuple(ClientGate(vip, settings.ports.clients) for vip in settings.virtual_addresses),
+        gates=tuple(
+            ClientGate(vip, settings.ports.clients, _gate_open_after_s(settings, request))
+            for vip in settings.virtual_addresses
+        ),
         companions=tuple(Companion(name) for name in settings.also_start),
         take_address=take_address,
         release_address=release_address,
         old_connections=old_connections,
     )
+
+
+def _gate_open_after_s(settings: TakeoverSettings, request: Request) -> int:
+    """Return after how long a gate that nobody opens opens itself.
+
+    Where the address is still here, the gate has to outlast loading the metadata, or clients would reach a
+    mfsmaster whose version nobody has looked at. Recovery opens it sooner when this process dies.
+    """
+    loading_s = settings.start_timeout_ns // NS_PER_S if request.is_address_held else 0
+    waiting_s = settings.chunkserver_wait_ns // NS_PER_S
+    return min(_GATE_SPARE_S + loading_s + waiting_s, _GATE_OPEN_AFTER_S_MAX)
 
 
 def build_plan(name: str, settings: TakeoverSettings, request: Request) -> Plan[Context]:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 from pycarpd.takeover.events import (
     AbortRequested,
     Cancel,
@@ -36,6 +39,7 @@ from pycarpd.takeover.step import (
 )
 
 SECOND = 1_000_000_000
+IMPURE = ("pycarpd.linux", "pycarpd.moosefs", "pycarpd.takeover.journal", "socket", "subprocess")
 OPENED = PlanOpened("id", "plan", ())
 FAULT = StepFault("BROKEN", "it broke")
 
@@ -64,6 +68,12 @@ def outcome_of(commands: tuple[object, ...]) -> Outcome:
     finished = commands[0]
     assert isinstance(finished, Finished)
     return finished.outcome
+
+
+def test_the_runner_brings_no_files_clocks_or_processes_into_a_simulator() -> None:
+    code = "import sys, pycarpd.takeover.runner; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=30)
+    assert [name for name in loaded.stdout.split() if name.startswith(IMPURE)] == []
 
 
 def test_a_plan_journals_each_step_before_it_runs_and_ends_done() -> None:
