@@ -139,7 +139,7 @@ class _Bases:
     def refusal(self, expected_metaid: int | None) -> ChainRefusal | None:
         """Return why there is no single file system to restore, None if there is one."""
         if not self.usable and self.damaged:
-            detail = "no metadata file is whole: " + "; ".join(_describe(fault) for fault in self.damaged)
+            detail = "no metadata file can be used: " + "; ".join(_describe(fault) for fault in self.damaged)
             return ChainRefusal(RefusalCode.BASE_DAMAGED, detail, where=_names(f.path for f in self.damaged))
         if not self.usable and self.empty:
             detail = "the only metadata is that of an empty, new file system"

@@ -36,6 +36,7 @@ class MetadataFaultCode(Enum):
     TOO_SHORT = "too-short"
     UNKNOWN_MAGIC = "unknown-magic"
     LEGACY_FORMAT = "legacy-format"
+    NO_METAID = "no-metaid"
     NO_END_MARK = "no-end-mark"
     BAD_SECTION = "bad-section"
     NO_NODES = "no-nodes"
@@ -93,7 +94,7 @@ def read_header(path: Path) -> MetadataHeader | MetadataFault:
 
 
 def walk(path: Path) -> MetadataWalk | MetadataFault:
-    """Return header and sections of *path* if section after section leads exactly to the end mark."""
+    """Return header and sections of *path* if it belongs to a file system and every section leads to the end mark."""
     try:
         with _Opened(path) as opened:
             header = _header_of(opened)
@@ -155,6 +156,9 @@ def _walk_sections(opened: _Opened, header: MetadataHeader) -> MetadataWalk | Me
     if header.format != "2.0":
         detail = f"format {header.format} has no sections that could be checked"
         return opened.fault(MetadataFaultCode.LEGACY_FORMAT, detail, header)
+    if header.metaid == 0:
+        # What mfsmaster makes of MFSM NEW before it has served: the next start gives it an identity of its own.
+        return opened.fault(MetadataFaultCode.NO_METAID, "the file belongs to no file system yet", header)
     end = opened.size - len(_END_MARK)
     if end < _HEADER_BYTES or opened.read(end, len(_END_MARK)) != _END_MARK:
         return opened.fault(MetadataFaultCode.NO_END_MARK, "the file does not end with its end mark", header)

@@ -77,6 +77,10 @@ def test_a_section_that_reaches_into_the_end_mark_is_refused(tmp_path: Path) -> 
     assert code_of(write(tmp_path, content)) is MetadataFaultCode.BAD_SECTION
 
 
+def test_metadata_without_an_identity_is_not_a_file_systems(tmp_path: Path) -> None:
+    assert code_of(write(tmp_path, metadata(1, metaid=0))) is MetadataFaultCode.NO_METAID
+
+
 def test_more_sections_than_mfs_has_are_refused(tmp_path: Path) -> None:
     content = metadata(405)[:24] + section(b"EDGE 1.1", b"") * 65 + END_MARK
     assert code_of(write(tmp_path, content)) is MetadataFaultCode.BAD_SECTION
