@@ -16,6 +16,9 @@ from pycarpd.linux.address import decode_address
 from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.netlink import NLM_F_ACK, NetlinkMessage, request, split
 
+RECEIVE_BUFFER_BYTES = 1 << 20
+"""Room for about a thousand changes that nobody has read yet."""
+
 _RTM_NEWLINK = 16
 _RTM_DELLINK = 17
 _RTM_GETLINK = 18
@@ -26,7 +29,6 @@ _GROUPS = 0x1 | 0x10 | 0x100
 _IFF_USABLE = 0x1 | 0x40 | 0x10000
 """IFF_UP, IFF_RUNNING and IFF_LOWER_UP: wanted up, operational, and with a carrier."""
 _SO_RCVBUFFORCE = 33
-_RECEIVE_BUFFER_BYTES = 1 << 20
 _RECEIVE_MAX = 65536
 _READS_MAX = 64
 """Datagrams per read(); what is left keeps the descriptor readable."""
@@ -103,14 +105,14 @@ class LinkMonitor:
     Raises OSError only where this process may have no further socket.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
         self._socket = socket.socket(
             socket.AF_NETLINK,
             socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
             socket.NETLINK_ROUTE,
         )
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
             self._socket.bind((0, _GROUPS))
         except OSError:
             self._socket.close()
