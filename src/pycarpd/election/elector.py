@@ -82,6 +82,8 @@ class Elector:
         node.effects = []
         node.started_ns = node.started_ns or now_ns
         node.waited_until_ns = now_ns
+        if node.role is Role.MASTER and now_ns >= node.lease_until_ns:  # before the event, which may make it send
+            roles.suspend(node, Cause.LATE_WAKE, now_ns)
         self._dispatch(event, now_ns)
         return tuple(node.effects)
 
@@ -168,8 +170,6 @@ class Elector:
 
     def _on_time(self, late_ns: int, now_ns: int) -> None:
         node = self._node
-        if node.role is Role.MASTER and now_ns - node.last_sent_ns >= node.silence_ns():
-            roles.suspend(node, Cause.LATE_WAKE, now_ns)
         if node.name_deadline_ns is not None and now_ns >= node.name_deadline_ns:
             node.name_deadline_ns = None
             node.faults.discard(Fault.NAME)

@@ -20,11 +20,12 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
     if not event.is_proven:
         _answer_unproven(node, advert, now_ns)
         return
-    _learn_terms(node, advert)
-    if _was_superseded(node, advert):
+    if _was_superseded(node, advert):  # the address goes before anything is written
         successor = advert.node_id if advert.role is Role.MASTER else 0
         roles.demote(node, Cause.OUTRANKED, now_ns, successor)
+        _learn_terms(node, advert)
         return
+    _learn_terms(node, advert)
     if Flags.RESIGNED in advert.flags:
         _on_resignation(node, advert.node_id, now_ns)
     elif advert.role.claims:

@@ -53,7 +53,6 @@ class Node:
     master_id: int = 0
     standby_of: tuple[int, int] = (0, 0)
     sequence: int = 0
-    last_sent_ns: int = 0
     lease_until_ns: int = 0
     resigned_term: int = 0
     resign_repeats: int = 0
@@ -146,7 +145,6 @@ class Node:
         self.emit(Send(self._advert(now_ns, hold_ms)))
         self.advert_due_ns = now_ns + self.settings.interval_ns
         if self.role is Role.MASTER:
-            self.last_sent_ns = now_ns
             self.lease_until_ns = now_ns + self.silence_ns() + hold_ms * timing.NS_PER_MS
             self.emit(RenewLease(self.lease_until_ns))
 

@@ -1,0 +1,185 @@
+"""A whole cluster in virtual time, from a seed: nodes, network, replication of metadata, and the rules' checkers."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from pycarpd.election import effects as fx
+from pycarpd.election import events as ev
+from pycarpd.election.model import Arbiter, Member, Role, TieBreak
+from pycarpd.election.settings import ElectionSettings
+from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Agenda
+from pycarpd.sim.checkers import RULES, CheckFailedError, LeaseKeeper, TermKeeper, settling_bound_ns
+from pycarpd.sim.host import DriftingClock, Habits, Host
+from pycarpd.sim.network import Network, Weather
+from pycarpd.sim.node import SimNode
+from pycarpd.wire.codec import CodecSettings
+from pycarpd.wire.identity import node_id_of
+from pycarpd.wire.keys import KeyRing
+
+VHID = 10
+VIRTUAL_ADDRESS = bytes([192, 0, 2, 100])
+UCARP_PASSWORD = b"rehearsal"
+KEY_LINE = bytes(range(32)).hex()
+WRITE_EVERY_NS = 100 * NS_PER_MS
+QUIET_NS = 5 * NS_PER_S
+HISTORY_MAX = 400
+
+
+@dataclass(frozen=True, slots=True)
+class WorldOptions:
+    """What a run is about; times in ns of true time."""
+
+    nodes: int = 3
+    interval_ns: int = 250 * NS_PER_MS
+    missed_adverts: int = 3
+    preempt: bool = False
+    strict: bool = True
+    witnesses: frozenset[str] = frozenset()
+    priorities: dict[str, int] = field(default_factory=dict)
+    weather: Weather = field(default_factory=Weather)
+    habits: Habits = field(default_factory=Habits)
+    drift_ppm_max: int = 0
+    is_checked: bool = True
+
+
+Listener = Callable[[SimNode, ev.Event, tuple[fx.Effect, ...]], None]
+
+
+class World:
+    """The cluster and all that is true about it."""
+
+    def __init__(self, seed: int, options: WorldOptions) -> None:
+        self.seed = seed
+        self.options = options
+        self.rng = Random(seed)
+        self.agenda = Agenda()
+        self.network = Network(self.agenda, self.rng)
+        self.network.weather = options.weather
+        self.history: deque[str] = deque(maxlen=HISTORY_MAX)
+        self.masterships: list[tuple[int, str, int]] = []
+        """Who became MASTER when (true time), in which term."""
+        self.changes = 0
+        self.listeners: list[Listener] = [*RULES, TermKeeper().check, LeaseKeeper().check] if options.is_checked else []
+        self.listeners.append(self._remember)
+        names = [f"meta{number}" for number in range(1, options.nodes + 1)]
+        self.members = tuple(
+            Member(node_id_of(name), name, bytes([192, 0, 2, 10 + number]), name in options.witnesses)
+            for number, name in enumerate(names, start=1)
+        )
+        self.nodes = {member.name: self._build(member) for member in self.members}
+        self.agenda.after(WRITE_EVERY_NS, self._write)
+
+    def decided(self, node: SimNode, event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:
+        """Check and remember one decision of a node."""
+        for listener in self.listeners:
+            listener(node, event, effects)
+
+    def start(self) -> None:
+        """Start every node that does not run."""
+        for node in self.nodes.values():
+            if node.elector is None:
+                node.start()
+
+    def run_for(self, duration_ns: int) -> None:
+        """Let time pass; a broken rule names the seed and what came before."""
+        try:
+            self.agenda.run_until(self.agenda.now_ns + duration_ns)
+        except CheckFailedError as failure:
+            raise CheckFailedError(self.report(str(failure))) from failure
+
+    def report(self, text: str) -> str:
+        """Return *text* with the seed and the last role changes."""
+        return "\n".join([f"seed={self.seed} t={self.agenda.now_ns / NS_PER_S:.3f}s {text}", *self.history])
+
+    def masters(self) -> list[SimNode]:
+        """Return the nodes that believe to be MASTER."""
+        return [n for n in self.nodes.values() if n.snapshot is not None and n.snapshot.role is Role.MASTER]
+
+    def servers(self) -> list[SimNode]:
+        """Return the nodes that clients can reach a mfsmaster on."""
+        return [n for n in self.nodes.values() if n.serves]
+
+    def newest_served_term(self) -> int:
+        """Return the newest term that any disk knows to have been served."""
+        return max(n.host.disk.served_term for n in self.nodes.values())
+
+    def settling_bound_ns(self) -> int:
+        """Return how long from now, without further faults, the cluster may need to have one MASTER."""
+        demotion = max((s.demotion for n in self.nodes.values() if (s := n.snapshot) is not None), default=0)
+        habits = self.options.habits
+        plan_max_ns = max(habits.plan_timeout_ns, habits.promotion_ns) + habits.undo_ns + habits.demotion_ns
+        return settling_bound_ns(next(iter(self.nodes.values())).settings, demotion, plan_max_ns)
+
+    def require_one_master(self) -> SimNode:
+        """Return the one node that serves, with everybody else standing by; anything else is a failure."""
+        masters = self.masters()
+        if len(masters) != 1 or self.servers() != masters:
+            names = ([n.name for n in masters], [n.name for n in self.servers()])
+            raise CheckFailedError(self.report(f"not exactly one master: believed {names[0]}, true {names[1]}"))
+        master = masters[0].snapshot
+        if master is None or master.term < self.newest_served_term():
+            raise CheckFailedError(self.report(f"a master of an older term survives: {master}"))
+        others = [s.role for n in self.nodes.values() if n is not masters[0] and (s := n.snapshot) is not None]
+        if any(role is not Role.BACKUP for role in others):
+            raise CheckFailedError(self.report(f"somebody does not stand by: {others}"))
+        return masters[0]
+
+    def require_settling(self) -> SimNode:
+        """Run until the cluster must have settled, see that it has, and that it stays so."""
+        self.run_for(self.settling_bound_ns())
+        master = self.require_one_master()
+        changes = self.changes
+        self.run_for(QUIET_NS)
+        if self.changes != changes:
+            raise CheckFailedError(self.report("roles change without a fault"))
+        return master
+
+    def _build(self, member: Member) -> SimNode:
+        options = self.options
+        ring = KeyRing.parse(KEY_LINE)
+        if not isinstance(ring, KeyRing):
+            raise TypeError(ring.rule)
+        settings = ElectionSettings(
+            node_id=member.node_id,
+            members=self.members,
+            interval_ns=options.interval_ns,
+            missed_adverts=options.missed_adverts,
+            priority=options.priorities.get(member.name, 100),
+            preempt=options.preempt,
+            arbiter=Arbiter.NONE,
+            strict=options.strict,
+            tie_break=TieBreak.NUMERIC if options.strict else TieBreak.UCARP_LITTLE_ENDIAN,
+            advbase=1,
+            config_digest=1,
+        )
+        password = None if options.strict else UCARP_PASSWORD
+        codec = CodecSettings(VHID, VIRTUAL_ADDRESS, member.node_id, self.members, options.strict, ring, password)
+        drift = options.drift_ppm_max
+        clock = DriftingClock(self.rng.randint(1, 1000) * NS_PER_S, self.rng.randint(-drift, drift))
+        host = Host(clock=clock, habits=options.habits)
+        return SimNode(settings, codec, host, self.agenda, self.network, self.rng, self)
+
+    def _remember(self, node: SimNode, _event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:
+        for effect in effects:
+            if not isinstance(effect, fx.Transition):
+                continue
+            self.changes += 1
+            at_s = self.agenda.now_ns / NS_PER_S
+            self.history.append(
+                f"{at_s:9.3f} {node.name} {effect.was.name} -> {effect.role.name} term {effect.term}: {effect.cause.value}"
+            )
+            if effect.role is Role.MASTER:
+                self.masterships.append((self.agenda.now_ns, node.name, effect.term))
+
+    def _write(self) -> None:
+        """Let clients write where they are served, and the standbys within reach follow."""
+        for server in self.servers():
+            server.host.version += 1
+            for other in self.nodes.values():
+                is_near = self.network.connects(server.name, other.name) and self.network.connects(other.name, server.name)
+                follows = other.elector is not None and other.host.has_link and not other.host.has_mfsmaster
+                if other is not server and is_near and follows:
+                    other.host.version = server.host.version
+        self.agenda.after(WRITE_EVERY_NS, self._write)
