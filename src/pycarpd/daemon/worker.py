@@ -192,25 +192,29 @@ class Worker:
         match message:
             case msg.PersistRequest(persistent=persistent):
                 self._in_order(lambda: write_persistent(self._state_dir, persistent), msg.Persisted(persistent))
-            case msg.PromoteRequest(term=term, connections=connections):
-                self._board.promotions += 1
-                self._operate(Job(Kind.PROMOTE, term, connections=connections))
-            case msg.DemoteRequest(term=term, successor=successor):
-                self._operate(Job(Kind.DEMOTE, term, successor=successor))
-            case msg.AbortRequest(term=term):
-                if self._desk is not None:
-                    self._desk.abort(term)
             case msg.PreserveRequest(term=term):
                 self._preserve(term)
-            case msg.AttachAnswer(is_attached=is_attached):
-                if self._desk is not None:
-                    self._desk.answer_address(is_attached=is_attached)
             case msg.TransitionNews():
                 self._on_transition(message)
             case msg.StatusNews():
                 self._board.news = message
             case msg.LogNews(level=level, text=text):
                 logging.getLogger("pycarpd.heartbeat").log(level, "%s", text)
+            case _:
+                self._on_wish(message)
+
+    def _on_wish(self, message: msg.Message) -> None:
+        """Do what concerns plans."""
+        match message:
+            case msg.PromoteRequest(term=term, connections=connections):
+                self._board.promotions += 1
+                self._operate(Job(Kind.PROMOTE, term, connections=connections))
+            case msg.DemoteRequest(term=term, successor=successor):
+                self._operate(Job(Kind.DEMOTE, term, successor=successor))
+            case msg.AbortRequest(term=term) if self._desk is not None:
+                self._desk.abort(term)
+            case msg.AttachAnswer(is_attached=is_attached) if self._desk is not None:
+                self._desk.answer_address(is_attached=is_attached)
             case _:
                 logger.error("unexpected message from the heartbeat type=%s", type(message).__name__)
 
@@ -288,7 +292,8 @@ class Worker:
     def _on_transition(self, news: msg.TransitionNews) -> None:
         self._keep_pending()
         self._role = news.role
-        self._pending = transition(news, self._board.phases)
+        has_plan = news.role is Role.MASTER or news.was in (Role.PROMOTING, Role.DEMOTING)
+        self._pending = transition(news, self._board.phases if has_plan else {})
         self._board.last_transition = self._pending
         is_plan_running = self._desk is not None and self._desk.is_promoting
         if not (is_plan_running and news.role is Role.MASTER):
