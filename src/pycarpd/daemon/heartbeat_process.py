@@ -39,9 +39,12 @@ def receive_settings(supervisor: socket.socket) -> tuple[Channel, DaemonSettings
 
 
 def ignore_stop_signals() -> None:
-    """Leave stopping to the supervisor: a service manager signals every process of the group at once."""
+    """Leave stopping to the supervisor: a service manager signals every process of the group at once.
+
+    By handlers that do nothing rather than SIG_IGN, which mfsmaster and all that is started here would inherit.
+    """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)
 
 
 def codec_settings(settings: DaemonSettings) -> CodecSettings:

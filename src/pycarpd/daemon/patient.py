@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from pycarpd.daemon.takeover_settings import Host
+from pycarpd.daemon.host import Host
 from pycarpd.election.model import Freshness, PeerConnection
 from pycarpd.linux.clock import boottime_ns
 from pycarpd.linux.connections import list_connections

@@ -9,18 +9,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from pycarpd.daemon.takeover_settings import Host
 from pycarpd.election.model import PeerConnection
 from pycarpd.linux.clock import realtime_ns
-from pycarpd.takeover.context import Context, Request
-from pycarpd.takeover.demote import DEMOTE, demote_plan
+from pycarpd.takeover.context import Context, Request, TakeoverSettings
+from pycarpd.takeover.demote import DEMOTE
 from pycarpd.takeover.events import Outcome
 from pycarpd.takeover.executor import PlanExecutor, StepProgress
-from pycarpd.takeover.promote import PROMOTE, promote_plan
+from pycarpd.takeover.plans import build_plan, make_context, rebuild
+from pycarpd.takeover.promote import PROMOTE
 from pycarpd.takeover.prune import label
 from pycarpd.takeover.records import OpenPlan
 from pycarpd.takeover.step import Plan
@@ -61,8 +61,10 @@ class Listener:
 class PlanDesk:
     """Runs the plans that the election asks for; use from one event loop only."""
 
-    def __init__(self, host: Host, journal_path: Path, expected_metaid: Callable[[], int | None]) -> None:
-        self._host = host
+    def __init__(
+        self, takeover: TakeoverSettings, journal_path: Path, expected_metaid: Callable[[], int | None]
+    ) -> None:
+        self._takeover = takeover
         self._expected_metaid = expected_metaid
         self._loop = asyncio.get_running_loop()
         self._executor: PlanExecutor[Context] = PlanExecutor(
@@ -148,45 +150,19 @@ class PlanDesk:
             expected_metaid=self._expected_metaid(),
             has_successor=bool(job.successor),
         )
-        parameters = (
-            ("label", request.label),
-            ("term", str(job.term)),
-            ("realtime_ns", str(now_ns)),
-            ("successor", job.successor),
-        )
-        return self._plan_of(job, request, parameters)
-
-    def _plan_of(
-        self, job: Job, request: Request, parameters: tuple[tuple[str, str], ...]
-    ) -> tuple[Plan[Context], Context]:
-        context = self._host.context(request)
-        plan_id = f"{job.kind.value}-{request.label}"
-        if job.kind is Kind.DEMOTE:
-            return demote_plan(request, plan_id, parameters), context
-        context = replace(
-            context,
+        context = make_context(
+            self._takeover,
+            request,
             take_address=lambda: self._take_address(job),
             release_address=lambda: self._release_address(job),
             old_connections=job.connections,
         )
-        return promote_plan(context.settings, request, plan_id, parameters), context
+        return build_plan(job.kind.value, self._takeover, request), context
 
     def _rebuild(self, interrupted: OpenPlan) -> tuple[Plan[Context], Context]:
-        """Build the plan that an earlier process left open; its address is no longer ours to give."""
-        known = dict(interrupted.opened.parameters)
-        kind = Kind(interrupted.opened.plan)
-        request = Request(
-            label=known["label"],
-            term=int(known["term"]),
-            realtime_ns=int(known["realtime_ns"]),
-            expected_metaid=self._expected_metaid(),
-            has_successor=bool(known["successor"]),
-        )
-        context = self._host.context(request)
-        parameters = interrupted.opened.parameters
-        if kind is Kind.DEMOTE:
-            return demote_plan(request, interrupted.opened.plan_id, parameters), context
-        return promote_plan(context.settings, request, interrupted.opened.plan_id, parameters), context
+        """Build the plan that an earlier process left open; its address is no longer ours to take or give."""
+        plan, request = rebuild(interrupted, self._takeover)
+        return plan, make_context(self._takeover, request, lambda: False, lambda: True)
 
     def _take_address(self, job: Job) -> bool:
         """Ask the heartbeat for the address and wait for the answer; called in the step's thread."""

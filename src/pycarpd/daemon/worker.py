@@ -21,10 +21,10 @@ from pycarpd.control.status import HistoryAnswer, Status, Transition
 from pycarpd.daemon import messages as msg
 from pycarpd.daemon.board import Board, plan_report, transition
 from pycarpd.daemon.channel import Channel, Closed
+from pycarpd.daemon.host import Host
 from pycarpd.daemon.identity import write_persistent
 from pycarpd.daemon.patient import Findings, Patient, answers, remembered_metaid
 from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
-from pycarpd.daemon.takeover_settings import Host
 from pycarpd.daemon.watchman import Watchman
 from pycarpd.election.model import Role
 from pycarpd.linux.address import remove_address
@@ -105,7 +105,7 @@ class Worker:
 
     async def _prepare_host(self, host: Host) -> None:
         loop = asyncio.get_running_loop()
-        self._desk = PlanDesk(host, self._state_dir / JOURNAL_FILE, self._expected_metaid)
+        self._desk = PlanDesk(host.takeover, self._state_dir / JOURNAL_FILE, self._expected_metaid)
         self._desk.listener = Listener(
             ask_address=lambda term: self._heartbeat.send(msg.AttachRequest(term)),
             ended=self._on_plan_ended,

@@ -8,7 +8,7 @@ import sys
 
 from pycarpd.daemon.channel import Channel
 from pycarpd.daemon.heartbeat_process import FAILED, ignore_stop_signals, receive_settings
-from pycarpd.daemon.takeover_settings import HostError, build_host
+from pycarpd.daemon.host import HostError, build_host
 from pycarpd.daemon.worker import Worker
 
 PREFIXES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
