@@ -16,7 +16,7 @@ from rich.text import Text
 
 from netns.cluster import Cluster, Options
 from netns.commands import LaboratoryError, boottime_ns, eventually
-from netns.faults import Event, heal, inject
+from netns.faults import heal, inject
 from netns.observe import Line, Observer, View
 from netns.owner import Owner, reap
 from netns.pycarpd import Settings
@@ -111,13 +111,17 @@ class Screen:
     def __init__(self, *, is_plain: bool, to_stderr: bool) -> None:
         self.console = Console(stderr=to_stderr, highlight=False)
         self.began_ns = boottime_ns()
-        self.view: View | None = None
+        self.observer: Observer | None = None
         self._lines: list[str] = []
         self._live = None if is_plain else Live(console=self.console, get_renderable=self._render, refresh_per_second=8)
 
     def say(self, text: str) -> None:
         """Add a line of the story, now."""
-        self.tell(Line(boottime_ns(), f"[bold]{text}[/bold]"))
+        line = Line(boottime_ns(), f"[bold]{text}[/bold]")
+        if self.observer is None:
+            self.tell(line)
+        else:
+            self.observer.put(line)
 
     def tell(self, line: Line) -> None:
         """Add a line with a moment of its own."""
@@ -141,7 +145,7 @@ class Screen:
         for heading in ("host", "role on the wire", "term", "last advert", "VIP"):
             table.add_column(heading)
         now_ns = boottime_ns()
-        view = self.view or View()
+        view = self.observer.view if self.observer else View()
         for name, host in view.hosts.items():
             heard = f"{(now_ns - host.heard_ns) / 1e9:.1f} s ago" if host.heard_ns else ""
             table.add_row(name, host.role, str(host.term or ""), heard, "yes" if host.has_vip else "")
@@ -157,24 +161,27 @@ def tell_story(cluster: Cluster, owner: Owner, story: Story, screen: Screen) -> 
     client = cluster.clients[0]
     writer = Writer(owner, cluster.mounts[client])
     writer.wait_for(_FILES_BEFORE, _WRITES_WITHIN_S)
+    began_ns = boottime_ns()
     try:
-        crash = inject(cluster, "crash", story.crashed)
-        screen.say(f"{story.crashed} is dead: its switch port is down and every process on it killed")
-        _fail_over(cluster, story, writer, crash)
-        screen.say(f"{story.crashed} is booted again")
+        screen.say(f"{story.crashed} dies: no frame passes any more and every process on it is killed")
+        began_ns = inject(cluster, "crash", story.crashed).at_ns
+        _fail_over(cluster, story, writer, began_ns)
+        screen.say(f"booting {story.crashed} again")
         _come_back(cluster, story)
     finally:
+        if screen.observer is not None:
+            screen.observer.view.is_done = True
         story.writer = writer.stop()
-        story.change = _takeover(cluster, writer, crash.at_ns)
+        story.change = _takeover(cluster, writer, began_ns)
     screen.say("reading every acknowledged file back through a fresh mount")
     story.vip_holders = cluster.topology.holders_of(VIP)
     story.serving = cluster.moosefs.serving_hosts()
     story.files = writer.verify(cluster.moosefs.mount(client, "verify"))
 
 
-def _fail_over(cluster: Cluster, story: Story, writer: Writer, crash: Event) -> None:
+def _fail_over(cluster: Cluster, story: Story, writer: Writer, began_ns: int) -> None:
     def has_new_owner() -> bool:
-        return _takeover(cluster, writer, crash.at_ns).written_ns is not None
+        return _takeover(cluster, writer, began_ns).written_ns is not None
 
     eventually(has_new_owner, _WRITES_WITHIN_S, f"another host serves after {story.crashed} died", every_s=0.2)
     writer.wait_for(len(read_log(writer.log)[0]) + _FILES_AFTER, _WRITES_WITHIN_S)
@@ -231,8 +238,9 @@ def play(story: Story, options: Options, screen: Screen, *, keep: bool) -> None:
         cluster = Cluster.build(owner, options)
         try:
             with Observer(cluster, screen.tell) as observer:
-                screen.view = observer.view
+                screen.observer = observer
                 tell_story(cluster, owner, story, screen)
+            screen.observer = None
         except LaboratoryError as error:
             story.trouble = str(error)
         owner.keep_files = keep or not story.is_good

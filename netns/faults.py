@@ -105,8 +105,10 @@ def _nothing(_cluster: Cluster, _host: str, _argument: str) -> None:
 
 
 def _crash(cluster: Cluster, host: str, _argument: str) -> None:
-    cluster.topology.set_port(host, is_up=False)
+    # A machine without power cannot react to the loss of its carrier, so that comes last.
+    _cut(cluster, host, "")
     cluster.topology.kill_everything(host)
+    cluster.topology.set_port(host, is_up=False)
 
 
 def _restart_host(cluster: Cluster, host: str, _argument: str) -> None:
@@ -114,6 +116,7 @@ def _restart_host(cluster: Cluster, host: str, _argument: str) -> None:
     for left in (cluster.topology.host_directory(host) / "run").glob("*"):
         left.unlink()
     cluster.topology.set_port(host, is_up=True)
+    cluster.topology.unfilter(SWITCH, f"cut_{host}")
     if cluster.topology.hosts[host].is_metadata_host:
         cluster.daemons.start(host)
     elif host.startswith("cs"):
@@ -335,7 +338,7 @@ _twice: Final = "duplication_percent"
 _order: Final = "reordering_percent"
 
 _TABLE: Final = (
-    Fault("crash", "switch port down, SIGKILL to everything; healed: booted again", "", "", _crash, _restart_host),
+    Fault("crash", "no frame passes, SIGKILL to everything, port down; healed: booted", "", "", _crash, _restart_host),
     Fault("cut", "no frame passes the switch port, either way; carrier stays", "", "", _cut, _unfilter("cut")),
     Fault("cut-one-way", "frames pass one way only", "out | in", "out", _cut_one_way, _unfilter("cutoneway")),
     Fault("link-down", "switch port down: the host loses its carrier", "", "", _link_down, _link_up),

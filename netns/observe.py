@@ -6,6 +6,7 @@ main thread waits for something. It never asks a daemon.
 
 import json
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,8 @@ class View:
     files: int = 0
     written_ns: int = 0
     is_stalled: bool = False
+    is_done: bool = False
+    """The writer was told to stop."""
 
 
 class Observer:
@@ -82,6 +85,7 @@ class Observer:
         self._writer = Tail(cluster.directory / "writer.jsonl")
         self._sightings_told = 0
         self._held: list[Line] = []
+        self._inbox = deque[Line]()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
         self.view = View({host: HostView() for host in cluster.daemons.hosts})
@@ -96,12 +100,18 @@ class Observer:
         self._stop.set()
         self._thread.join()
 
+    def put(self, line: Line) -> None:
+        """Hand in a line of one's own, to be told in its order; from any thread."""
+        self._inbox.append(line)
+
     def _run(self) -> None:
         while not self._stop.wait(_EVERY_S):
             self._look()
         self._look()
 
     def _look(self) -> None:
+        while self._inbox:
+            self._held.append(self._inbox.popleft())
         self._held += [*self._from_netlink(), *self._from_wire(), *self._from_writer()]
         self._held.sort(key=lambda one: one.at_ns)
         # The witnesses are read one after the other; what is told only a little later is told in order.
@@ -157,6 +167,6 @@ class Observer:
                 waited_s = (record["done_ns"] - view.written_ns) / 1e9
                 yield Line(record["done_ns"], f"client: writes go on, after {waited_s:.2f} s")
             view.files, view.written_ns, view.is_stalled = view.files + 1, record["done_ns"], False
-        if view.files and not view.is_stalled and boottime_ns() - view.written_ns > _STALL_NS:
+        if view.files and not (view.is_stalled or view.is_done) and boottime_ns() - view.written_ns > _STALL_NS:
             view.is_stalled = True
             yield Line(view.written_ns, "client: this is the last write that went through")
