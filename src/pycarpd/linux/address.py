@@ -7,15 +7,13 @@ also when this process is stopped or dead. The kernel counts in whole seconds.
 import errno
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from pathlib import Path
-from typing import Any
-
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 
 from pycarpd.invariant import invariant
 from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, interface_index, request
+from pycarpd.linux.rtnetlink import address_body, address_options, address_question, parse_address
 
 _RTM_NEWADDR = 20
 _RTM_DELADDR = 21
@@ -51,9 +49,7 @@ def list_addresses(interface: str) -> tuple[InterfaceAddress, ...] | SystemFault
     index = _index_of(interface, f"list addresses of {interface}")
     if isinstance(index, SystemFault):
         return index
-    message = ifaddrmsg()
-    message["index"] = index
-    answer = request(message, _RTM_GETADDR, NLM_F_DUMP, f"list addresses of {interface}")
+    answer = request(address_question(index), _RTM_GETADDR, NLM_F_DUMP, f"list addresses of {interface}")
     if isinstance(answer, SystemFault):
         return answer
     decoded = (decode_address(reply.data) for reply in answer if reply.kind == _RTM_NEWADDR)
@@ -78,13 +74,9 @@ def add_address(interface: str, cidr: str, valid_lft_s: int | None = None) -> Sy
     index = _index_of(interface, operation)
     if isinstance(index, SystemFault):
         return index
-    message = _message(index, wanted)
-    lifetime = _FOREVER if valid_lft_s is None else valid_lft_s
-    message["attrs"] += [
-        ("IFA_FLAGS", flags),
-        ("IFA_CACHEINFO", {"ifa_preferred": lifetime, "ifa_valid": lifetime, "cstamp": 0, "tstamp": 0}),
-    ]
-    answer = request(message, _RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, operation)
+    lifetime_s = _FOREVER if valid_lft_s is None else valid_lft_s
+    body = _body(index, wanted) + address_options(flags, lifetime_s)
+    answer = request(body, _RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, operation)
     if isinstance(answer, SystemFault) and answer.errno != errno.EEXIST:
         return answer
     return _verify(interface, wanted.with_prefixlen, operation, is_wanted=True)
@@ -110,7 +102,7 @@ def remove_address(interface: str, cidr: str) -> SystemFault | None:
     index = _index_of(interface, operation)
     if isinstance(index, SystemFault):
         return None if index.errno in _GONE else index
-    answer = request(_message(index, wanted), _RTM_DELADDR, NLM_F_ACK, operation)
+    answer = request(_body(index, wanted), _RTM_DELADDR, NLM_F_ACK, operation)
     if isinstance(answer, SystemFault) and answer.errno not in _GONE:
         return answer
     return _verify(interface, wanted.with_prefixlen, operation, is_wanted=False)
@@ -118,32 +110,20 @@ def remove_address(interface: str, cidr: str) -> SystemFault | None:
 
 def decode_address(data: bytes) -> tuple[int, InterfaceAddress]:
     """Return interface index and address of an RTM_NEWADDR or RTM_DELADDR message, header included."""
-    message: Any = ifaddrmsg(data)
-    message.decode()
-    # On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has no IFA_LOCAL elsewhere.
-    text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-    cache = message.get_attr("IFA_CACHEINFO")
-    valid = _FOREVER if cache is None else int(cache["ifa_valid"])
-    flags = message.get_attr("IFA_FLAGS")
-    flags = message["flags"] if flags is None else flags
+    said = parse_address(data)
+    valid_s = _FOREVER if said.valid_s is None else said.valid_s
     address = InterfaceAddress(
-        cidr=normalized(f"{text}/{message['prefixlen']}"),
-        valid_lft_s=None if valid == _FOREVER else valid,
-        is_secondary=message["family"] == socket.AF_INET and bool(flags & _IFA_F_SECONDARY),
-        is_tentative=bool(flags & _IFA_F_TENTATIVE),
+        cidr=f"{ip_address(said.address)}/{said.prefixlen}",
+        valid_lft_s=None if valid_s == _FOREVER else valid_s,
+        is_secondary=said.family == socket.AF_INET and bool(said.flags & _IFA_F_SECONDARY),
+        is_tentative=bool(said.flags & _IFA_F_TENTATIVE),
     )
-    return int(message["index"]), address
+    return said.index, address
 
 
-def _message(index: int, wanted: IPv4Interface | IPv6Interface) -> Any:
-    """Return an address message that names exactly *wanted* on the interface *index*."""
-    message = ifaddrmsg()
-    message["family"] = socket.AF_INET if isinstance(wanted, IPv4Interface) else socket.AF_INET6
-    message["prefixlen"] = wanted.network.prefixlen
-    message["index"] = index
-    text = str(wanted.ip)
-    message["attrs"] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
-    return message
+def _body(index: int, wanted: IPv4Interface | IPv6Interface) -> bytes:
+    """Return the message's body that names exactly *wanted* on the interface *index*."""
+    return address_body(index, wanted.packed, wanted.network.prefixlen)
 
 
 def _shares_network(other: InterfaceAddress, wanted: IPv4Interface | IPv6Interface) -> bool:

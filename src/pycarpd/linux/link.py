@@ -8,13 +8,12 @@ import errno
 import socket
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self
-
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from typing import Self
 
 from pycarpd.linux.address import decode_address
 from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.netlink import NLM_F_ACK, NetlinkMessage, request, split
+from pycarpd.linux.rtnetlink import ANY_FAMILY, LinkMessage, link_question, parse_link
 
 RECEIVE_BUFFER_BYTES = 1 << 20
 """Room for about a thousand changes that nobody has read yet."""
@@ -87,16 +86,13 @@ _ABSENT = LinkState(exists=False, is_up=False, index=0, mac=b"", mtu=0)
 
 def interface_state(name: str) -> LinkState:
     """Return the present state of interface *name*; one that does not exist is a state, not a fault."""
-    message = ifinfmsg()
-    message["attrs"] = [("IFLA_IFNAME", name)]
-    answer = request(message, _RTM_GETLINK, NLM_F_ACK, f"look at {name}")
+    answer = request(link_question(name), _RTM_GETLINK, NLM_F_ACK, f"look at {name}")
     if isinstance(answer, SystemFault):
         return _ABSENT if answer.errno == errno.ENODEV else replace(_ABSENT, fault=answer)
     if not answer:
         return _ABSENT
-    link = _decoded(answer[0].data)
-    mac = bytes.fromhex((link.get_attr("IFLA_ADDRESS") or "").replace(":", ""))
-    return LinkState(True, _is_usable(link), int(link["index"]), mac, int(link.get_attr("IFLA_MTU") or 0))
+    link = parse_link(answer[0].data)
+    return LinkState(True, _is_usable(link), link.index, link.mac, link.mtu)
 
 
 class LinkMonitor:
@@ -169,10 +165,10 @@ class LinkMonitor:
 
     def _link_event(self, message: NetlinkMessage) -> LinkChanged | None:
         """Translate a link message, unless it is a bridge's report of a port that joins or leaves it."""
-        link = _decoded(message.data)
-        if link["family"] != socket.AF_UNSPEC:
+        link = parse_link(message.data)
+        if link.family != ANY_FAMILY:
             return None
-        index, name = int(link["index"]), str(link.get_attr("IFLA_IFNAME"))
+        index, name = link.index, link.name
         if message.kind == _RTM_DELLINK:
             self._names.pop(index, None)
             return LinkChanged(name, index, is_up=False, exists=False)
@@ -180,13 +176,6 @@ class LinkMonitor:
         return LinkChanged(name, index, is_up=_is_usable(link))
 
 
-def _decoded(data: bytes) -> Any:
-    """Return the decoded link message."""
-    link = ifinfmsg(data)
-    link.decode()
-    return link
-
-
-def _is_usable(link: Any) -> bool:
+def _is_usable(link: LinkMessage) -> bool:
     """Say whether a datagram given to the interface can leave the host."""
-    return bool(link["flags"] & _IFF_USABLE == _IFF_USABLE)
+    return link.flags & _IFF_USABLE == _IFF_USABLE

@@ -1,8 +1,7 @@
 """Requests to the kernel's routing tables: one socket, one question, one bounded answer.
 
-pyroute2's message classes are the codec; its sockets are not used, because they run an event loop, sleep and retry
-behind the caller's back. A socket lives for one request, so that no error can outlast it. Everything here
-returns within ``REQUEST_TIMEOUT_S`` (rtnetlink(7)).
+A socket lives for one request, so that no error can outlast it. Everything here returns within
+``REQUEST_TIMEOUT_S`` (netlink(7)).
 """
 
 import errno
@@ -11,7 +10,6 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pycarpd.linux.clock import boottime_ns
 from pycarpd.linux.faults import SystemFault
@@ -45,7 +43,7 @@ _SEQUENCE = 1
 
 @dataclass(frozen=True, slots=True)
 class NetlinkMessage:
-    """One message as the kernel sent it; ``data`` begins with the header, as the message classes want it."""
+    """One message as the kernel sent it; ``data`` begins with the header."""
 
     kind: int
     flags: int
@@ -78,18 +76,13 @@ def split(datagram: bytes) -> Iterator[NetlinkMessage]:
         offset += (length + 3) & ~3
 
 
-def request(
-    message: Any, kind: int, flags: int, operation: str, family: int = socket.NETLINK_ROUTE
-) -> tuple[NetlinkMessage, ...] | SystemFault:
-    """Send a pyroute2 *message* of type *kind*, and return the answer up to its acknowledgement.
+def request(body: bytes, kind: int, flags: int, operation: str) -> tuple[NetlinkMessage, ...] | SystemFault:
+    """Send a message of type *kind* to the routing tables, and return the answer up to its acknowledgement.
 
     ETIMEDOUT is the fault of a kernel that did not answer in time; every other number is the kernel's own.
     """
-    message["header"]["type"] = kind
-    message["header"]["flags"] = flags | NLM_F_REQUEST
-    message["header"]["sequence_number"] = _SEQUENCE
-    message.encode()
-    return exchange(bytes(message.data), flags, operation, family)
+    header = _HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, _SEQUENCE, 0)
+    return exchange(header + body, flags, operation)
 
 
 def exchange(

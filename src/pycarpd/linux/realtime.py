@@ -8,15 +8,17 @@ import ctypes
 import gc
 import os
 import resource
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
+from types import FrameType
 
 _MCL_CURRENT = 1
 _MCL_FUTURE = 2
 _MCL_ONFAULT = 4
 _NICE_BEST = -20
-_RUNAWAY_SOFT_US = 500_000
-_RUNAWAY_HARD_US = 1_000_000
-"""CPU time without a single wait after which the kernel ends a runaway real-time loop, instead of losing the host."""
+_RUNAWAY_US = 500_000
+"""CPU time without a single wait after which a process has no business at a real-time priority."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -43,14 +45,22 @@ def lock_memory() -> Degradation | None:
 def use_realtime(priority: int) -> Degradation | None:
     """Run this process by SCHED_FIFO at *priority* (1..99), its children not; or else at the best nice value.
 
-    A loop that does not wait for half a second gets SIGXCPU (RLIMIT_RTTIME), so that a bug cannot take the host.
+    A loop that has not waited for half a second of CPU time, be it a bug or a flood of packets, loses its real-time
+    priority (SIGXCPU by RLIMIT_RTTIME, so the signal must be left to this room) and goes on at the best nice value;
+    has_realtime() tells. To be called in the main thread.
     """
     try:
+        signal.signal(signal.SIGXCPU, _give_realtime_up)
         resource.setrlimit(resource.RLIMIT_RTTIME, _guard())
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except (OSError, ValueError) as refusal:
         return _use_nice(str(refusal))
     return None
+
+
+def has_realtime() -> bool:
+    """Say whether this process has a real-time priority now."""
+    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
 
 
 def freeze_garbage_collector() -> Degradation | None:
@@ -69,13 +79,16 @@ def freeze_garbage_collector() -> Degradation | None:
 
 def _guard() -> tuple[int, int]:
     """Return the soft and hard RLIMIT_RTTIME, which never loosen a limit that is tighter already."""
-    limits = resource.getrlimit(resource.RLIMIT_RTTIME)
-    wished = (_RUNAWAY_SOFT_US, _RUNAWAY_HARD_US)
-    soft, hard = (
-        wish if limit == resource.RLIM_INFINITY else min(wish, limit)
-        for wish, limit in zip(wished, limits, strict=True)
-    )
-    return soft, hard
+    soft, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+    return _RUNAWAY_US if soft == resource.RLIM_INFINITY else min(soft, _RUNAWAY_US), hard
+
+
+def _give_realtime_up(_number: int, _frame: FrameType | None) -> None:
+    """Let the others run: what hogs a processor is not punctual anyway, but alive it can still be asked why."""
+    os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+    # A nice value that is refused leaves the normal one, which has_realtime() does not claim to be more.
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE_BEST)
 
 
 def _use_nice(refusal: str) -> Degradation:

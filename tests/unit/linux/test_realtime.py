@@ -61,6 +61,14 @@ def test_a_tighter_guard_of_the_operator_is_kept() -> None:
     assert outcome(HEAD + code) == [None, 200000, 200000]
 
 
+def test_a_loop_that_never_waits_loses_its_priority_and_lives() -> None:
+    code = "resource.setrlimit(resource.RLIMIT_RTTIME, (100000, -1)); granted = use_realtime(10), has_realtime()\n"
+    code += "import time; end = time.monotonic() + 30\n"
+    code += "while has_realtime() and time.monotonic() < end: pass\n"
+    code += "print(json.dumps([*granted, has_realtime(), os.getpriority(os.PRIO_PROCESS, 0)]))"
+    assert outcome(HEAD + code) == [None, True, False, -20]
+
+
 def test_the_collector_is_off_and_what_exists_is_frozen() -> None:
     code = (
         "refusal = freeze_garbage_collector(); print(json.dumps([refusal, gc.isenabled(), gc.get_freeze_count() > 0]))"
