@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from pycarpd.election import hearing, roles, timing
-from pycarpd.election.effects import AnnounceVip, DetachVip, Effect, StartDemotion, StartPromotion, Stopped
+from pycarpd.election.effects import AnnounceVip, Effect, StartDemotion, StartPromotion, Stopped
 from pycarpd.election.events import (
     AdvertHeard,
     Commanded,
@@ -184,9 +184,10 @@ class Elector:
 
     def _on_master_deadline(self, late_ns: int, now_ns: int) -> None:
         node = self._node
-        if late_ns >= node.settings.late_wake_ns and not node.is_master_lost and node.master_id:
+        is_late = late_ns >= node.settings.late_wake_ns
+        if is_late and not node.is_master_lost and node.master_id and not node.has_woken_late:
+            node.has_woken_late = True
             node.master_deadline_ns = now_ns + node.settings.interval_ns + node.skew_ns(now_ns)
-            node.master_id = 0
             return
         cause = node.promotion_cause if node.is_master_lost else Cause.MASTER_DOWN
         roles.lose_master(node, cause)
@@ -202,8 +203,8 @@ class Elector:
         if any(not p.is_proven for p in heard) and node.extensions < ADOPTION_EXTENSIONS_MAX:
             node.extensions += 1
             node.listen_deadline_ns = now_ns + node.settings.interval_ns
-        elif any(p.is_proven for p in heard):
-            node.adopts = False
+        elif any(p.is_proven for p in heard) or node.persistent.served_term > node.served_at_start:
+            node.adopts = False  # what runs here has missed what another has served, or is served by another now
             roles.become_backup(node, Cause.STARTED, now_ns)
         else:
             self._adopt(now_ns)
@@ -225,11 +226,11 @@ class Elector:
             if node.role is Role.SUSPENDED and node.listen_deadline_ns is None:
                 roles.listen(node, now_ns)
             roles.recover(node, Cause.LINK_UP, now_ns)
+            if not was_known:
+                self._start(now_ns)
         else:
             node.faults.add(Fault.LINK)
             self._lose_link(now_ns)
-        if not was_known:
-            self._start(now_ns)
 
     def _lose_link(self, now_ns: int) -> None:
         node = self._node
@@ -242,6 +243,8 @@ class Elector:
                 roles.demote(node, Cause.LINK_DOWN, now_ns)
             case Role.BACKUP:
                 roles.settle_faults(node, now_ns)
+            case Role.INIT:
+                self._start(now_ns)
             case _:
                 pass
 
@@ -261,8 +264,8 @@ class Elector:
         if node.role is not Role.INIT or node.has_link is None or Fault.WORKER in node.faults:
             return
         if Fault.LINK in node.faults:
-            node.listen_deadline_ns = None
-            node.move(Cause.LINK_DOWN, now_ns)
+            node.give_up_address()  # one that an earlier run has left behind
+            roles.fall_silent(node, Cause.LINK_DOWN, now_ns)
         elif node.listen_deadline_ns is not None:
             node.listen_deadline_ns = now_ns + node.settings.interval_ns
             node.send(now_ns)
@@ -273,7 +276,11 @@ class Elector:
     def _on_worker_lost(self, now_ns: int) -> None:
         node = self._node
         node.faults.add(Fault.WORKER)
-        if node.role in (Role.INIT, Role.FAULT):
+        if node.role is Role.INIT:  # what runs here is asked for again when a worker is back
+            node.listen_deadline_ns = None
+            node.claimed_term = 0
+            return
+        if node.role is Role.FAULT:
             return
         roles.fall_silent(node, Cause.WORKER_LOST, now_ns)
         if node.is_stopping:
@@ -320,7 +327,7 @@ class Elector:
     def _on_mfsmaster_lost(self, may_restart: bool, now_ns: int) -> None:
         node = self._node
         if node.role is Role.MASTER and may_restart and not node.is_stopping:
-            node.emit(DetachVip())
+            node.give_up_address()
             node.move(Cause.MFSMASTER_LOST, now_ns)
             node.is_plan_started, node.is_plan_over = True, False
             node.send(now_ns)

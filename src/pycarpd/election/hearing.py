@@ -1,14 +1,14 @@
 """What an advert does to a node: who is followed, who is answered, to whom it gives way."""
 
 from pycarpd.election import roles, timing
-from pycarpd.election.claims import Judge, Reaction
+from pycarpd.election.claims import Judge, Reaction, standing_of
 from pycarpd.election.effects import AnnounceVip, StartDemotion
 from pycarpd.election.events import AdvertHeard, PlainAdvertHeard
 from pycarpd.election.model import Advert, Cause, Flags, Role
 from pycarpd.election.node import Node
 
 UNPROVEN_EXTENSIONS_MAX = 3
-"""How often a claim not yet proven fresh may put off a node's own: long enough to prove it, short enough for a replay."""
+"""How often a claim not yet proven fresh may put off a node's own: enough to prove it, too short for a replay."""
 
 
 def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
@@ -20,12 +20,11 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
     if not event.is_proven:
         _answer_unproven(node, advert, now_ns)
         return
-    if _was_superseded(node, advert):  # the address goes before anything is written
+    _learn_terms(node, advert)
+    if _was_superseded(node, advert):
         successor = advert.node_id if advert.role is Role.MASTER else 0
         roles.demote(node, Cause.OUTRANKED, now_ns, successor)
-        _learn_terms(node, advert)
         return
-    _learn_terms(node, advert)
     if Flags.RESIGNED in advert.flags:
         _on_resignation(node, advert.node_id, now_ns)
     elif advert.role.claims:
@@ -142,6 +141,9 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
     served = (advert.node_id, advert.term)
     if advert.role is Role.MASTER and node.standby_of != served:
         node.standby_of = served
+        if node.has_asked:
+            node.has_asked = False
+            node.asks_again_ns = now_ns + node.settings.demotion_half_life_ns
         node.adopts = False
         node.emit(StartDemotion(advert.term, advert.node_id))
 
@@ -151,6 +153,8 @@ def _on_report(node: Node, event: AdvertHeard, now_ns: int) -> None:
     advert = event.advert
     wanted = Flags.WANTS_MASTER | Flags.PROMOTABLE
     if advert.flags & wanted != wanted or advert.freshness is None or node.freshness is None:
+        return
+    if not standing_of(advert, event.source).is_better_than(node.standing(now_ns), node.settings.tie_break):
         return
     if advert.freshness.metaid == node.freshness.metaid:
         roles.demote(node, Cause.RESIGNED, now_ns)

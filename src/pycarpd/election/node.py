@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from pycarpd.election import claims, timing
-from pycarpd.election.effects import Effect, Persist, RenewLease, Send, Transition
+from pycarpd.election.effects import DetachVip, Effect, Persist, RenewLease, Send, Transition
 from pycarpd.election.model import Advert, Cause, Flags, Freshness, Persistent, Role
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
@@ -43,6 +43,7 @@ class Node:
     persistent: Persistent
     peers: PeerTable
     durable: Persistent = field(default_factory=Persistent)
+    served_at_start: int = 0
     role: Role = Role.INIT
     started_ns: int = 0
     waited_until_ns: int = 0
@@ -59,6 +60,8 @@ class Node:
     demotion_at_change: int = 0
     demotion_changed_ns: int = 0
     is_sending_failing: bool = False
+    has_asked: bool = False
+    asks_again_ns: int = 0
     is_paused: bool = False
     is_stopping: bool = False
     is_plan_started: bool = False
@@ -69,6 +72,7 @@ class Node:
     promotion_cause: Cause = Cause.MASTER_DOWN
     is_master_lost: bool = False
     has_deferred: bool = False
+    has_woken_late: bool = False
     extensions: int = 0
     advert_due_ns: int | None = None
     master_deadline_ns: int | None = None
@@ -79,10 +83,15 @@ class Node:
     def __post_init__(self) -> None:
         """Start from the state on disk: what was read from it is durable."""
         self.durable = self.persistent
+        self.served_at_start = self.persistent.served_term
 
     def emit(self, effect: Effect) -> None:
         """Add an effect to the answer to the present event."""
         self.effects.append(effect)
+
+    def give_up_address(self) -> None:
+        """Have the address taken away before anything else that the present event calls for."""
+        self.effects.insert(0, DetachVip())
 
     def move(self, cause: Cause, now_ns: int) -> None:
         """Change the role as the table says; a change that is not in the table is a bug."""
@@ -142,7 +151,9 @@ class Node:
             return
         invariant(not self.role.claims or self.claimed_term <= self.durable.term, "a claimed term is on disk first")
         self.sequence += 1
-        self.emit(Send(self._advert(now_ns, hold_ms)))
+        advert = self._advert(now_ns, hold_ms)
+        self.has_asked = self.has_asked or Flags.WANTS_MASTER in advert.flags
+        self.emit(Send(advert))
         self.advert_due_ns = now_ns + self.settings.interval_ns
         if self.role is Role.MASTER:
             self.lease_until_ns = now_ns + self.silence_ns() + hold_ms * timing.NS_PER_MS
@@ -198,9 +209,18 @@ class Node:
         return flags
 
     def wants_master(self, now_ns: int) -> bool:
-        """Tell whether this node asks a worse master to hand over (preempt)."""
+        """Tell whether this node asks a worse master to hand over (preempt).
+
+        Not while its demotion counter decays: what is known of the master's is older than its own, so two nodes that
+        recover at the same time would each find itself the better one. Not when a fresher node would come before it,
+        and not soon again after the handover went to somebody else: each attempt is an outage.
+        """
         master = self.peers.get(self.master_id)
-        if not self.settings.preempt or self.role is not Role.BACKUP or self.why_not or master is None:
+        if not self.settings.preempt or self.role is not Role.BACKUP or master is None:
+            return False
+        if self.demotion(now_ns) or now_ns < self.asks_again_ns or not self.may_promote(now_ns):
+            return False
+        if self.peers.fresher_candidate(self.freshness, 0, now_ns, self.master_down_ns(now_ns)) is not None:
             return False
         if master.advert is None or master.advert.role is not Role.MASTER:
             return False

@@ -21,6 +21,20 @@ class Peer:
         return self.advert is not None and Flags.PROMOTABLE in self.advert.flags
 
     @property
+    def is_candidate(self) -> bool:
+        """True when it stands by, and nothing that its newest advert said keeps it from opening a term."""
+        if self.advert is None or self.member.is_witness:
+            return False
+        if self.advert.role.claims or self.advert.role is Role.FAULT:
+            return False
+        return self.is_promotable and Flags.PAUSED not in self.advert.flags
+
+    @property
+    def demotion(self) -> int:
+        """Return the demotion counter of its newest advert."""
+        return self.advert.demotion if self.advert is not None else 0
+
+    @property
     def freshness(self) -> Freshness | None:
         """Return the freshness its newest advert carried."""
         return self.advert.freshness if self.advert is not None else None
@@ -35,9 +49,12 @@ class PeerTable:
         self._peers = {m.node_id: Peer(m) for m in members if m.node_id != own_id}
 
     def heard(self, advert: Advert, *, is_proven: bool, received_ns: int) -> Peer | None:
-        """Remember the advert; returns its peer, or None for a node that is no member."""
+        """Remember the advert; returns its peer, or None for a stranger and for one that a newer advert has overtaken.
+
+        The network may reorder: a claim that arrives after its own resignation must not be believed again.
+        """
         peer = self._peers.get(advert.node_id)
-        if peer is None:
+        if peer is None or (peer.advert is not None and _is_older(advert, peer.advert)):
             return None
         peer.advert = advert
         peer.is_proven = is_proven
@@ -69,11 +86,14 @@ class PeerTable:
         """Tell whether every other member that could promote has been heard, proven, since this node started."""
         return all(p.is_proven for p in self._peers.values() if not p.member.is_witness)
 
-    def fresher_candidate(self, own: Freshness | None, now_ns: int, horizon_ns: int) -> Peer | None:
-        """Return a live peer that could take over from newer metadata of the same file system."""
+    def fresher_candidate(self, own: Freshness | None, own_demotion: int, now_ns: int, horizon_ns: int) -> Peer | None:
+        """Return a live peer that could take over from newer metadata of the same file system.
+
+        One with a higher demotion counter has just failed to: waiting for it would only cost time.
+        """
         for peer in self.live(now_ns, horizon_ns):
             theirs = peer.freshness
-            if peer.member.is_witness or not peer.is_promotable or theirs is None:
+            if not peer.is_candidate or theirs is None or peer.demotion > own_demotion:
                 continue
             if own is None or (theirs.metaid == own.metaid and theirs.version > own.version):
                 return peer
@@ -83,3 +103,7 @@ class PeerTable:
         """Return the live peer that serves in the highest term, if any does."""
         masters = [p for p in self.live(now_ns, horizon_ns) if p.advert is not None and p.advert.role is Role.MASTER]
         return max(masters, key=lambda p: p.advert.term if p.advert else 0, default=None)
+
+
+def _is_older(advert: Advert, newest: Advert) -> bool:
+    return (advert.epoch, advert.sequence) < (newest.epoch, newest.sequence)

@@ -3,7 +3,6 @@
 from pycarpd.election.effects import (
     AbortPromotion,
     AttachVip,
-    DetachVip,
     PreserveFiles,
     StartDemotion,
     StartPromotion,
@@ -16,7 +15,7 @@ from pycarpd.election.node import Fault, Node
 def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
     """Enter BACKUP, listen for a whole master-down interval, and see that the metalogger runs."""
     if cause is Cause.STARTED:
-        node.emit(DetachVip())  # one that an earlier run has left behind
+        node.give_up_address()  # one that an earlier run has left behind
     node.move(cause, now_ns)
     node.claimed_term = 0
     node.is_plan_started = node.is_plan_over = node.is_aborting = False
@@ -34,6 +33,7 @@ def expect_master(node: Node, master_id: int, deadline_ns: int) -> None:
     node.master_deadline_ns = deadline_ns
     node.is_master_lost = False
     node.has_deferred = False
+    node.has_woken_late = False
 
 
 def lose_master(node: Node, cause: Cause) -> None:
@@ -52,7 +52,8 @@ def try_promotion(node: Node, now_ns: int) -> None:
         return
     if not node.may_promote(now_ns):
         return
-    fresher = node.peers.fresher_candidate(node.freshness, now_ns, node.master_down_ns(now_ns))
+    horizon_ns = node.master_down_ns(now_ns)
+    fresher = node.peers.fresher_candidate(node.freshness, node.demotion(now_ns), now_ns, horizon_ns)
     if fresher is not None and not node.has_deferred:
         node.has_deferred = True
         node.master_deadline_ns = now_ns + node.silence_ns()
@@ -87,7 +88,7 @@ def on_durable(node: Node, persistent: Persistent, now_ns: int) -> None:
 def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     """Serve: the address first, since mfsmaster answers already, then the advert."""
     node.move(cause, now_ns)
-    node.adopts = False
+    node.adopts = node.has_asked = False
     node.master_id = node.settings.node_id
     node.master_deadline_ns = None
     node.listen_deadline_ns = None
@@ -98,7 +99,7 @@ def become_master(node: Node, cause: Cause, now_ns: int) -> None:
 
 def suspend(node: Node, cause: Cause, now_ns: int) -> None:
     """Stop being reachable at once but keep mfsmaster: perhaps nobody else was elected."""
-    node.emit(DetachVip())
+    node.give_up_address()
     node.move(cause, now_ns)
     node.lease_until_ns = 0
     listen(node, now_ns)
@@ -118,8 +119,9 @@ def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:
     was = node.role
     has_claimed = was is not Role.PROMOTING or node.is_plan_started
     if was is Role.MASTER:
-        node.emit(DetachVip())
+        node.give_up_address()
     node.move(cause, now_ns)
+    node.master_id = successor
     node.lease_until_ns = 0
     node.listen_deadline_ns = None
     node.advert_due_ns = now_ns + node.settings.interval_ns
@@ -147,8 +149,9 @@ def fall_silent(node: Node, cause: Cause, now_ns: int) -> None:
     """Leave the election at once because of a fault; whoever claimed the address gives it up audibly."""
     was = node.role
     if was in (Role.MASTER, Role.SUSPENDED):
-        node.emit(DetachVip())
+        node.give_up_address()
     node.move(cause, now_ns)
+    node.master_id = 0
     node.master_deadline_ns = None
     node.listen_deadline_ns = None
     node.lease_until_ns = 0

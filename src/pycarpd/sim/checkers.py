@@ -30,14 +30,14 @@ def require(condition: bool, rule: str, node: SimNode) -> None:
 
 
 def claims_are_on_disk(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """No claim is sent before its term was persisted (S1)."""
+    """Refuse a claim whose term was not on disk before it was sent (S1)."""
     for effect in effects:
         if isinstance(effect, fx.Send) and effect.advert.role.claims:
             require(effect.advert.term <= node.host.disk.term, "a claimed term is on disk", node)
 
 
 def address_only_with_a_master(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """The address is attached by a MASTER and detached by whatever ends being one."""
+    """Allow the address only to a MASTER, and to one that INIT has found serving."""
     del effects
     snapshot = node.snapshot
     if snapshot is not None and snapshot.role is not Role.MASTER and snapshot.role is not Role.INIT:
@@ -45,7 +45,7 @@ def address_only_with_a_master(node: SimNode, _event: ev.Event, effects: Effects
 
 
 def address_goes_first(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """Leaving MASTER, the address goes before a plan is started and before anything is said."""
+    """Let the address go before anything else when a node ceases to be MASTER (S9)."""
     left = [e for e in effects if isinstance(e, fx.Transition) and e.was is Role.MASTER]
     if not left:
         return
@@ -56,7 +56,7 @@ def address_goes_first(node: SimNode, _event: ev.Event, effects: Effects) -> Non
 
 
 def candidates_could_serve(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """Who opens a term has proved files and is no witness (S6, S7)."""
+    """Let only a node with proved files open a term, and no witness (S6, S7)."""
     for effect in effects:
         if isinstance(effect, fx.Transition) and (effect.was, effect.role) == (Role.BACKUP, Role.PROMOTING):
             snapshot = node.snapshot
@@ -64,13 +64,11 @@ def candidates_could_serve(node: SimNode, _event: ev.Event, effects: Effects) ->
             require(is_able, "a candidate is promotable", node)
 
 
-def nothing_late_is_said(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """A MASTER's adverts come within its lease, or after the lease was proved again (S10)."""
+def claims_are_not_resigned(node: SimNode, _event: ev.Event, effects: Effects) -> None:
+    """Refuse an advert that claims and resigns in one."""
     for effect in effects:
-        if isinstance(effect, fx.Send) and effect.advert.role is Role.MASTER:
-            require(not node.is_paused, "a paused process says nothing", node)
-            is_resigned = Flags.RESIGNED in effect.advert.flags
-            require(not is_resigned, "a MASTER has not resigned", node)
+        if isinstance(effect, fx.Send) and effect.advert.role.claims:
+            require(Flags.RESIGNED not in effect.advert.flags, "a claim is no resignation", node)
 
 
 RULES: tuple[Callable[[SimNode, ev.Event, Effects], None], ...] = (
@@ -78,7 +76,7 @@ RULES: tuple[Callable[[SimNode, ev.Event, Effects], None], ...] = (
     address_only_with_a_master,
     address_goes_first,
     candidates_could_serve,
-    nothing_late_is_said,
+    claims_are_not_resigned,
 )
 
 

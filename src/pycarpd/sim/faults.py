@@ -17,14 +17,19 @@ Fault = Callable[[World, SimNode], None]
 OUTAGE_MAX_MS = 6000
 """Most outages are of the order of the master-down interval, where the interesting races are."""
 REPLAYED = 20
+EVEN = 0.5
 
 
 def _outage_ns(world: World) -> int:
     return world.rng.randint(1, OUTAGE_MAX_MS) * NS_PER_MS
 
 
+def _coin(rng: Random) -> bool:
+    return rng.random() < EVEN
+
+
 def crash(world: World, node: SimNode) -> None:
-    """The host loses power and boots again."""
+    """Take the host's power away, and boot it again later."""
     if node.elector is None:
         return
     node.crash()
@@ -37,8 +42,8 @@ def crash(world: World, node: SimNode) -> None:
 
 
 def restart(world: World, node: SimNode) -> None:
-    """The daemon ends in a clean way, or leaves mfsmaster running, and comes back."""
-    node.stop(keep_serving=world.rng.random() < 0.5)
+    """End the daemon in a clean way, or with mfsmaster left running, and start it again."""
+    node.stop(keep_serving=_coin(world.rng))
 
     def start() -> None:
         if node.elector is None:
@@ -50,12 +55,12 @@ def restart(world: World, node: SimNode) -> None:
 
 
 def pause(world: World, node: SimNode) -> None:
-    """The heartbeat process gets no processor."""
+    """Take the processor away from the heartbeat process."""
     node.pause(_outage_ns(world))
 
 
 def lose_worker(world: World, node: SimNode) -> None:
-    """The worker process dies and is started again."""
+    """Kill the worker process and start it again."""
     elector = node.elector
     if elector is None:
         return
@@ -69,20 +74,20 @@ def lose_worker(world: World, node: SimNode) -> None:
 
 
 def lose_link(world: World, node: SimNode) -> None:
-    """The cable is pulled and plugged in again."""
+    """Pull the cable and plug it in again."""
     node.set_link(is_up=False)
     world.agenda.after(_outage_ns(world), lambda: node.set_link(is_up=True))
 
 
 def isolate(world: World, node: SimNode) -> None:
-    """The switch loses the host, which does not notice."""
+    """Cut the host off without its noticing."""
     world.network.isolate(node.name)
     world.agenda.after(_outage_ns(world), world.network.heal)
 
 
 def deafen(world: World, node: SimNode) -> None:
-    """The host hears nobody, or nobody hears the host."""
-    is_deaf = world.rng.random() < 0.5
+    """Let the host hear nobody, or nobody hear the host."""
+    is_deaf = _coin(world.rng)
     for other in world.nodes.values():
         ends = (other.name, node.name) if is_deaf else (node.name, other.name)
         world.network.cut(*ends)
@@ -90,21 +95,21 @@ def deafen(world: World, node: SimNode) -> None:
 
 
 def cut_one_way(world: World, node: SimNode) -> None:
-    """One direction of one path is cut."""
+    """Cut one direction of one path."""
     other = world.rng.choice([n for n in world.nodes.values() if n is not node])
     world.network.cut(node.name, other.name)
     world.agenda.after(_outage_ns(world), world.network.heal)
 
 
 def kill_mfsmaster(world: World, node: SimNode) -> None:
-    """The file system's master dies alone, where it runs."""
+    """Kill mfsmaster alone, where it serves."""
     del node
     for server in world.servers():
         server.kill_mfsmaster()
 
 
 def spoil_promotions(world: World, node: SimNode) -> None:
-    """The host's promotions fail or hang for a while."""
+    """Let the host's promotions fail or hang for a while."""
     node.host.fate = world.rng.choice([PlanFate.FAILS, PlanFate.HANGS])
 
     def mend() -> None:
@@ -114,7 +119,7 @@ def spoil_promotions(world: World, node: SimNode) -> None:
 
 
 def spoil_files(world: World, node: SimNode) -> None:
-    """The host's files prove nothing for a while."""
+    """Let the host's files prove nothing for a while."""
     node.host.why_not = "a gap in its changelogs"
 
     def mend() -> None:
@@ -124,14 +129,14 @@ def spoil_files(world: World, node: SimNode) -> None:
 
 
 def command(world: World, node: SimNode) -> None:
-    """An operator asks for something; a pause ends after a while."""
+    """Let an operator ask for something; a pause ends after a while."""
     chosen = world.rng.choice([OperatorCommand.RESIGN, OperatorCommand.PAUSE])
     node.post(ev.Commanded(chosen))
     world.agenda.after(_outage_ns(world), lambda: node.post(ev.Commanded(OperatorCommand.RESUME)))
 
 
 def replay(world: World, node: SimNode) -> None:
-    """Somebody sends what was recorded, and broken copies of it."""
+    """Send again what was recorded, and broken copies of it."""
     del node
     world.network.replay(REPLAYED)
     for _ in range(REPLAYED):
@@ -139,13 +144,13 @@ def replay(world: World, node: SimNode) -> None:
 
 
 def claim_name(world: World, node: SimNode) -> None:
-    """Another process uses the node's name."""
+    """Let another process use the node's name."""
     del world
     node.post(ev.NameClaimed())
 
 
 def rough_weather(world: World, node: SimNode) -> None:
-    """Datagrams are lost, doubled, late and out of order for a while."""
+    """Lose, double, delay and reorder datagrams for a while."""
     del node
     usual = world.options.weather
     world.network.weather = Weather(
@@ -190,7 +195,7 @@ class Plan:
 
 def draw_plan(rng: Random, faults: tuple[Fault, ...] = FAULTS) -> Plan:
     """Draw a run's kinds of faults and their rate."""
-    chosen = tuple(fault for fault in faults if rng.random() < 0.5) or (rng.choice(faults),)
+    chosen = tuple(fault for fault in faults if _coin(rng)) or (rng.choice(faults),)
     return Plan(chosen, rng.choice([300, 1000, 4000]) * NS_PER_MS, 30 * NS_PER_S)
 
 

@@ -60,6 +60,10 @@ class Network:
         """Tell whether anything gets through from *sender* to *receiver*."""
         return (sender, receiver) not in self._cuts
 
+    def reach_each_other(self, one: str, other: str) -> bool:
+        """Tell whether both directions between two nodes are open."""
+        return self.connects(one, other) and self.connects(other, one)
+
     @property
     def is_whole(self) -> bool:
         """True without cuts, losses and duplicates."""

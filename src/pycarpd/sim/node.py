@@ -242,7 +242,9 @@ class SimNode:
         match effect:
             case fx.Send(advert=advert):
                 if self.host.has_link:
-                    self._network.broadcast(self.name, self._encoder.encode(advert, self.member.address), self.member.address)
+                    self._network.broadcast(
+                        self.name, self._encoder.encode(advert, self.member.address), self.member.address
+                    )
             case fx.AttachVip():
                 self.host.vip_until_ns = self._agenda.now_ns + VIP_LIFETIME_NS
             case fx.RenewLease(until_ns=until_ns):

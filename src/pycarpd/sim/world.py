@@ -166,10 +166,8 @@ class World:
             if not isinstance(effect, fx.Transition):
                 continue
             self.changes += 1
-            at_s = self.agenda.now_ns / NS_PER_S
-            self.history.append(
-                f"{at_s:9.3f} {node.name} {effect.was.name} -> {effect.role.name} term {effect.term}: {effect.cause.value}"
-            )
+            change = f"{effect.was.name} -> {effect.role.name} term {effect.term}: {effect.cause.value}"
+            self.history.append(f"{self.agenda.now_ns / NS_PER_S:9.3f} {node.name} {change}")
             if effect.role is Role.MASTER:
                 self.masterships.append((self.agenda.now_ns, node.name, effect.term))
 
@@ -178,7 +176,7 @@ class World:
         for server in self.servers():
             server.host.version += 1
             for other in self.nodes.values():
-                is_near = self.network.connects(server.name, other.name) and self.network.connects(other.name, server.name)
+                is_near = self.network.reach_each_other(server.name, other.name)
                 follows = other.elector is not None and other.host.has_link and not other.host.has_mfsmaster
                 if other is not server and is_near and follows:
                     other.host.version = server.host.version
