@@ -118,7 +118,7 @@ def decode_address(data: bytes) -> tuple[int, InterfaceAddress]:
         is_secondary=said.family == socket.AF_INET and bool(said.flags & _IFA_F_SECONDARY),
         is_tentative=bool(said.flags & _IFA_F_TENTATIVE),
     )
-    return said.index, address
+    return said.interface, address
 
 
 def _body(index: int, wanted: IPv4Interface | IPv6Interface) -> bytes:

@@ -92,7 +92,7 @@ def interface_state(name: str) -> LinkState:
     if not answer:
         return _ABSENT
     link = parse_link(answer[0].data)
-    return LinkState(True, _is_usable(link), link.index, link.mac, link.mtu)
+    return LinkState(True, _is_usable(link), link.interface, link.mac, link.mtu)
 
 
 class LinkMonitor:
@@ -168,7 +168,7 @@ class LinkMonitor:
         link = parse_link(message.data)
         if link.family != ANY_FAMILY:
             return None
-        index, name = link.index, link.name
+        index, name = link.interface, link.name
         if message.kind == _RTM_DELLINK:
             self._names.pop(index, None)
             return LinkChanged(name, index, is_up=False, exists=False)

@@ -33,7 +33,7 @@ class AddressMessage(NamedTuple):
     family: int
     prefixlen: int
     flags: int
-    index: int
+    interface: int
     address: bytes
     valid_s: int | None
 
@@ -42,7 +42,7 @@ class LinkMessage(NamedTuple):
     """What an RTM_NEWLINK or RTM_DELLINK message says."""
 
     family: int
-    index: int
+    interface: int
     flags: int
     name: str
     mac: bytes
