@@ -1,8 +1,8 @@
 """A whole cluster: hosts, a real MooseFS with a first file system, a mount, and pycarpd on every metadata host.
 
 The first file system is made by hand on m1 (started from the empty metadata, written to, stopped once so that a
-whole base is saved); then pycarpd is started there and promotes from m1's own files, then on the others, whose
-metaloggers download from m1. `manual` stops short of pycarpd: m1 serves, the others run metaloggers.
+whole base is saved); then pycarpd is started on every host at once: m1 promotes from its own files, the others have
+none and their metaloggers download from m1. `manual` stops short of pycarpd: m1 serves, the others run metaloggers.
 """
 
 import sys
@@ -127,13 +127,12 @@ class Cluster:
         """Bring the file system up and hand it to pycarpd; returns when the cluster is ready."""
         self.create_file_system(say)
         self.topology.remove_address(FIRST, VIP_CIDR)
-        say("starting pycarpd on m1")
-        self.daemons.start(FIRST)
-        self.wait_role(FIRST, "MASTER", _MASTER_WITHIN_S)
-        say("m1 is MASTER; starting pycarpd on the others")
+        say("starting pycarpd on every metadata host")
+        # At once: a node that is alone waits for the others' reports before it promotes itself.
         for host in self.daemons.hosts:
-            if host != FIRST:
-                self.daemons.start(host)
+            self.daemons.start(host)
+        self.wait_role(FIRST, "MASTER", _MASTER_WITHIN_S)
+        say("m1 is MASTER; the others download from it")
         self.wait_ready(_READY_WITHIN_S)
 
     def wait_role(self, host: str, role: str, within_s: float) -> Status:
