@@ -66,6 +66,7 @@ class Heartbeat:
         self._status_due_ns = 0
         self._adverts_sent = 0
         self._overflows = 0
+        self._is_supervised = True
         self._is_over = False
 
     def run(self) -> None:
@@ -84,8 +85,9 @@ class Heartbeat:
 
     def _register(self) -> None:
         """Wait on the descriptors that are open now; a closed one has left the epoll set by itself."""
-        fixed = (self._timer.fileno(), self._worker.fileno(), self._supervisor.fileno())
-        wanted = {*fixed, *self._ports.filenos()}
+        wanted = {self._timer.fileno(), self._worker.fileno(), *self._ports.filenos()}
+        if self._is_supervised:
+            wanted.add(self._supervisor.fileno())
         for fileno in self._registered - wanted:
             self._unregister(fileno)
         for fileno in wanted - self._registered:
@@ -188,7 +190,7 @@ class Heartbeat:
                 self._log(logging.ERROR, f"unexpected message from the worker type={type(message).__name__}")
 
     def _read_supervisor(self) -> None:
-        while not self._is_over and (message := self._supervisor.receive()) is not None:
+        while self._is_supervised and not self._is_over and (message := self._supervisor.receive()) is not None:
             now_ns = boottime_ns()
             match message:
                 case msg.StopOrder(keep_serving=keep_serving):
@@ -196,9 +198,10 @@ class Heartbeat:
                 case msg.SettingsNews(text=text):
                     self._reload(DaemonSettings.from_json(text))
                 case _:
+                    # End-of-file stays readable for ever: listened to, it would keep this loop spinning.
+                    self._is_supervised = False
                     self._log(logging.ERROR, "the supervisor is gone, handing over")
                     self._tell(ev.StopRequested(), now_ns)
-                    return
 
     def _reload(self, settings: DaemonSettings) -> None:
         keyring = KeyRing.parse(settings.key_text)
