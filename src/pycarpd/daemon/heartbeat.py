@@ -62,6 +62,7 @@ class Heartbeat:
         self._timer = DeadlineTimer()
         self._epoll = select.epoll()
         self._registered: set[int] = set()
+        self._opened = 0
         self._planned_ns: int | None = None
         self._status_due_ns = 0
         self._adverts_sent = 0
@@ -84,7 +85,16 @@ class Heartbeat:
         self._worker.send(msg.Goodbye())
 
     def _register(self) -> None:
-        """Wait on the descriptors that are open now; a closed one has left the epoll set by itself."""
+        """Wait on the descriptors that are open now.
+
+        A closed one has left the set by itself, but its number may be in use again: sockets that were opened anew are
+        waited for from the beginning.
+        """
+        if self._opened != self._ports.opened:
+            self._opened = self._ports.opened
+            self._epoll.close()
+            self._epoll = select.epoll()
+            self._registered.clear()
         wanted = {self._timer.fileno(), self._worker.fileno(), *self._ports.filenos()}
         if self._is_supervised:
             wanted.add(self._supervisor.fileno())

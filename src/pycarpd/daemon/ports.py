@@ -39,6 +39,8 @@ class Ports:
         self.monitor = LinkMonitor()
         self.is_up = False
         self.is_failing = False
+        self.opened = 0
+        """How often the sockets were opened; their descriptors' numbers may be the same each time."""
         self.retry_ns: int | None = None
         others = (m for m in settings.election.members if m.node_id != settings.election.node_id)
         self._members = tuple(str(ip_address(m.address)) for m in others)
@@ -83,6 +85,7 @@ class Ports:
             return
         self._advert_socket = advert_socket
         self._index = index
+        self.opened += 1
         self._said_fault = ""
         self.is_up = True
         self.retry_ns = None
