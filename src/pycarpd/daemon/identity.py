@@ -6,7 +6,7 @@ so that a node which forgot everything still gets a larger number than it ever h
 
 import json
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from pycarpd.election.model import Persistent
@@ -17,6 +17,8 @@ from pycarpd.linux.files import write_durably
 EPOCH_FILE = "epoch"
 STATE_FILE = "election.json"
 NONCE_BITS = 64
+NUMBER_BITS = 64
+"""What the trailer has for each of the numbers kept here."""
 
 
 class StateError(Exception):
@@ -38,9 +40,13 @@ def read_persistent(state_dir: Path) -> Persistent:
     if not path.exists():
         return Persistent()
     try:
-        return Persistent(**{name: int(value) for name, value in json.loads(path.read_bytes()).items()})
-    except (ValueError, TypeError, AttributeError) as error:
+        known = json.loads(path.read_bytes())
+    except ValueError as error:
         raise StateError(_advice(path)) from error
+    names = {each.name for each in fields(Persistent)}
+    if not isinstance(known, dict) or set(known) != names or not all(_is_number(v) for v in known.values()):
+        raise StateError(_advice(path))
+    return Persistent(**known)
 
 
 def write_persistent(state_dir: Path, persistent: Persistent) -> None:
@@ -50,9 +56,16 @@ def write_persistent(state_dir: Path, persistent: Persistent) -> None:
 
 def _number(path: Path) -> int:
     try:
-        return int(path.read_text(encoding="ascii"))
+        number = int(path.read_text(encoding="ascii"))
     except ValueError as error:
         raise StateError(_advice(path)) from error
+    if not _is_number(number + 1):
+        raise StateError(_advice(path))
+    return number
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << NUMBER_BITS
 
 
 def _advice(path: Path) -> str:
