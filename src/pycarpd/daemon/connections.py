@@ -1,7 +1,7 @@
 """Who is connected to the serving mfsmaster: told in the master's adverts, remembered by those that may succeed it.
 
-A successor needs the exact connections to wake their peers at once. An advert has room for some; a master with more
-tells them in turn. Both sides are bounded.
+A successor needs the exact connections to wake their peers at once, and so does a node whose own mfsmaster is started
+again. An advert has room for some; a master with more tells them in turn. Both sides are bounded.
 """
 
 from pycarpd.election.model import PeerConnection
@@ -21,8 +21,9 @@ class ConnectionBook:
         self._heard_from = 0
 
     def set_own(self, connections: tuple[PeerConnection, ...]) -> None:
-        """Replace what this node's adverts tell."""
+        """Replace what this node's adverts tell; a former master's connections are over then."""
         self._own = connections[:KEPT_MAX]
+        self._heard.clear()
 
     def to_tell(self) -> tuple[PeerConnection, ...]:
         """Return what the next advert tells: all, or the next share of them."""
@@ -34,14 +35,26 @@ class ConnectionBook:
         return share
 
     def heard(self, node_id: int, connections: tuple[PeerConnection, ...], now_ns: int) -> None:
-        """Remember what the serving node told; another node's word replaces the former's."""
-        if node_id != self._heard_from:
+        """Remember what the serving node told.
+
+        Another node's word replaces the former's, and so does a list that is told whole: a peer that has connected
+        anew must not count twice.
+        """
+        self._own = ()
+        if node_id != self._heard_from or len(connections) < PER_ADVERT_MAX:
             self._heard.clear()
             self._heard_from = node_id
         for connection in connections:
-            if connection in self._heard or len(self._heard) < KEPT_MAX:
-                self._heard[connection] = now_ns
+            self._heard.pop(connection, None)
+            self._heard[connection] = now_ns
+        while len(self._heard) > KEPT_MAX:
+            del self._heard[next(iter(self._heard))]  # the one that was repeated longest ago
 
     def known(self, now_ns: int) -> tuple[PeerConnection, ...]:
-        """Return the old master's connections as last told: what was not repeated for a minute is forgotten."""
+        """Return the old master's connections as last told: what was not repeated for a minute is forgotten.
+
+        With none heard the old master was this node itself.
+        """
+        if not self._heard:
+            return self._own
         return tuple(c for c, heard_ns in self._heard.items() if now_ns - heard_ns <= KEPT_FOR_NS)
