@@ -81,8 +81,10 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def encode(message: Message) -> bytes:
-    """Return the message as bytes."""
-    return json.dumps([type(message).__name__, _plain(message)], separators=(",", ":")).encode()
+    """Return the message as bytes; raises InvariantError for one that the other side could not take whole."""
+    data = json.dumps([type(message).__name__, _plain(message)], separators=(",", ":")).encode()
+    invariant(len(data) <= MESSAGE_BYTES_MAX, f"a {type(message).__name__} of {len(data)} bytes is too long")
+    return data
 
 
 def decode(data: bytes) -> Message:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from pycarpd.daemon.connections import KEPT_MAX
 from pycarpd.daemon.host import Host
 from pycarpd.election.model import Freshness, PeerConnection
 from pycarpd.linux.clock import boottime_ns
@@ -134,7 +135,7 @@ class Patient:
                 logger.warning("cannot list connections fault=%s", listed)
             else:
                 found += [PeerConnection(*each) for each in listed]
-        return tuple(found)
+        return tuple(found[:KEPT_MAX])
 
 
 def answers(host: Host) -> LiveMaster | None:
