@@ -23,7 +23,7 @@ from pycarpd.takeover.plans import build_plan, make_context, rebuild
 from pycarpd.takeover.promote import PROMOTE
 from pycarpd.takeover.prune import label
 from pycarpd.takeover.records import OpenPlan
-from pycarpd.takeover.step import Plan
+from pycarpd.takeover.step import Plan, Verb
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ class PlanDesk:
         self._waiting: Job | None = None
         self._is_overtaken = False
         self._is_reported = False
-        self._address: Future[bool] | None = None
+        self._aborted_term: int | None = None
+        self._address: tuple[int, Future[bool]] | None = None
         self._recovered: asyncio.Future[Outcome] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -118,19 +119,20 @@ class PlanDesk:
             self._executor.abort(f"{job.kind.value} was asked for")
 
     def abort(self, term: int) -> None:
-        """End the promotion of that term, wherever it is; its end is reported."""
-        is_waiting = self._waiting is not None and self._waiting.kind is Kind.PROMOTE
-        if self._current is not None and self._current.kind is Kind.PROMOTE and not self._is_overtaken:
-            self._executor.abort("a better claim was heard")
-        else:
-            if is_waiting:
-                self._waiting = None
+        """End the promotion of that term, wherever it is; its end is reported once nothing of it runs any more."""
+        if self._waiting is not None and self._waiting.kind is Kind.PROMOTE:
+            self._waiting = None
+        if not self.is_promoting:
             self._tell_ended(Job(Kind.PROMOTE, term), is_ok=False)
+        elif self._is_overtaken:
+            self._aborted_term = term
+        else:
+            self._executor.abort("a better claim was heard")
 
-    def answer_address(self, *, is_attached: bool) -> None:
-        """Take in the heartbeat's answer to the question for the address."""
-        if self._address is not None and not self._address.done():
-            self._address.set_result(is_attached)
+    def answer_address(self, term: int, *, is_attached: bool) -> None:
+        """Take in the heartbeat's answer to the question for the address; one to an older question says nothing."""
+        if self._address is not None and self._address[0] == term and not self._address[1].done():
+            self._address[1].set_result(is_attached)
 
     def _begin(self, job: Job) -> None:
         self._current = job
@@ -169,7 +171,7 @@ class PlanDesk:
         answer: Future[bool] = Future()
 
         def ask() -> None:
-            self._address = answer
+            self._address = (job.term, answer)
             if self.listener is not None and not self._is_overtaken:
                 self.listener.ask_address(job.term)
             else:
@@ -203,8 +205,10 @@ class PlanDesk:
         if job is None or self.listener is None:
             return
         self.listener.progress(job, progress)
-        if job.kind is Kind.DEMOTE and progress.plan == DEMOTE and progress.step != KILL_STEP:
+        is_forward = progress.plan == DEMOTE and progress.verb is not Verb.UNDO
+        if job.kind is Kind.DEMOTE and is_forward and progress.step != KILL_STEP:
             # The next step has begun, so no mfsmaster runs here any more: whoever waits for that may go on.
+            # (An undo belongs to an older plan that is taken back first.)
             self._report(job, True)
 
     def _on_finish(self, outcome: Outcome) -> None:
@@ -219,6 +223,9 @@ class PlanDesk:
             self._report(job, outcome.ok)
             if self.listener is not None:
                 self.listener.finished(job, outcome)
+        aborted_term, self._aborted_term = self._aborted_term, None
+        if aborted_term is not None:
+            self._tell_ended(Job(Kind.PROMOTE, aborted_term), is_ok=False)
         self._current, self._waiting = None, None
         self._idle.set()
         if waiting is not None:

@@ -213,8 +213,8 @@ class Worker:
                 self._operate(Job(Kind.DEMOTE, term, successor=successor))
             case msg.AbortRequest(term=term) if self._desk is not None:
                 self._desk.abort(term)
-            case msg.AttachAnswer(is_attached=is_attached) if self._desk is not None:
-                self._desk.answer_address(is_attached=is_attached)
+            case msg.AttachAnswer(term=term, is_attached=is_attached) if self._desk is not None:
+                self._desk.answer_address(term, is_attached=is_attached)
             case _:
                 logger.error("unexpected message from the heartbeat type=%s", type(message).__name__)
 
@@ -329,7 +329,8 @@ class Worker:
             self._on_mfsmaster_gone("hangs")
             return
         self._heartbeat.send(msg.FreshnessNews(found.freshness, found.why_not))
-        if self._role is Role.MASTER:
+        if self._role is Role.MASTER and found.freshness is not None:
+            # From a mfsmaster that does not answer nothing is learnt; who was connected to it is needed to replace it.
             self._heartbeat.send(msg.ConnectionsNews(found.connections))
 
     def _on_mfsmaster_gone(self, how: str) -> None:
