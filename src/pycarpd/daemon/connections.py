@@ -38,10 +38,10 @@ class ConnectionBook:
         """Remember what the serving node told.
 
         Another node's word replaces the former's, and so does a list that is told whole: a peer that has connected
-        anew must not count twice.
+        anew must not count twice. An empty list says nothing: that node has not looked yet.
         """
         self._own = ()
-        if node_id != self._heard_from or len(connections) < PER_ADVERT_MAX:
+        if node_id != self._heard_from or 0 < len(connections) < PER_ADVERT_MAX:
             self._heard.clear()
             self._heard_from = node_id
         for connection in connections:

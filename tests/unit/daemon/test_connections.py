@@ -76,3 +76,21 @@ def test_another_masters_word_replaces_the_formers() -> None:
     assert book.known(1) == some(1, 10)
     book.heard(3, (), 2)
     assert book.known(2) == some(1, 10)
+
+
+def test_a_list_told_whole_replaces_the_one_before() -> None:
+    book = ConnectionBook()
+    book.heard(2, some(3), 0)
+    book.heard(2, some(2, 2), 1)
+    assert book.known(1) == some(2, 2)
+
+
+def test_a_node_that_serves_knows_its_own_connections() -> None:
+    book = ConnectionBook()
+    book.heard(2, some(3), 0)
+    book.set_own(some(2, 5))
+    assert book.known(1) == some(2, 5)
+    book.heard(2, some(1), 2)
+    assert book.known(2) == some(1)
+    book.heard(3, (), 3)
+    assert book.known(3) == ()
