@@ -1,7 +1,7 @@
 """What an advert does to a node: who is followed, who is answered, to whom it gives way."""
 
 from pycarpd.election import roles, timing
-from pycarpd.election.claims import Judge, Reaction, standing_of
+from pycarpd.election.claims import Judge, Reaction, plain_standing, standing_of
 from pycarpd.election.effects import AnnounceVip, StartDemotion
 from pycarpd.election.events import AdvertHeard, PlainAdvertHeard
 from pycarpd.election.model import Advert, Cause, Flags, Role
@@ -31,6 +31,8 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
         _on_claim(node, event, now_ns)
     elif node.role is Role.MASTER:
         _on_report(node, event, now_ns)
+    elif advert.role is Role.DEMOTING and node.role is Role.BACKUP and node.master_id == advert.node_id:
+        _await_resignation(node, event, now_ns)
 
 
 def on_plain_advert(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:
@@ -55,13 +57,25 @@ def on_plain_advert(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:
 
 
 def _follow_plain(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:
+    if _is_for_the_master(node, event):
+        return
     theirs = (event.advert.advbase, event.advert.advskew)
     is_better = node.plain_standing(now_ns).handicap < theirs
     if node.settings.preempt and is_better and node.may_promote(now_ns):
         roles.start_promotion(node, Cause.PREEMPTED, now_ns)
         return
-    interval_ns = event.advert.advbase * 1_000_000_000 + event.advert.advskew * 1_000_000_000 // 256
+    interval_ns = event.advert.advbase * timing.NS_PER_S + event.advert.advskew * timing.NS_PER_S // 256
     roles.expect_master(node, 0, event.received_ns + node.master_down_ns(now_ns, interval_ns))
+
+
+def _is_for_the_master(node: Node, event: PlainAdvertHeard) -> bool:
+    """Tell whether the claim is one that the member followed at present will answer: it is the better one."""
+    master = node.peers.get(node.master_id)
+    if master is None or master.advert is None:
+        return False
+    theirs = plain_standing(event.advert.advbase, event.advert.advskew, event.source)
+    masters = plain_standing(master.advert.advbase, master.advert.advskew, master.member.address)
+    return not theirs.is_better_than(masters, node.settings.tie_break)
 
 
 def _judge(node: Node, now_ns: int) -> Judge:
@@ -106,6 +120,14 @@ def _on_resignation(node: Node, node_id: int, now_ns: int) -> None:
         node.master_deadline_ns = now_ns + node.skew_ns(now_ns)
 
 
+def _await_resignation(node: Node, event: AdvertHeard, now_ns: int) -> None:
+    """Let a master that stops its mfsmaster finish, within the bound of a hold: what it wrote last is to arrive."""
+    interval_ns = event.advert.interval_us * 1000 if node.settings.strict else None
+    deadline_ns = event.received_ns + node.master_down_ns(now_ns, interval_ns)
+    latest_ns = node.claim_heard_ns + node.settings.hold_max_ns
+    node.master_deadline_ns = max(node.master_deadline_ns or 0, min(deadline_ns, latest_ns))
+
+
 def _on_claim(node: Node, event: AdvertHeard, now_ns: int) -> None:
     advert = event.advert
     match _judge(node, now_ns).on_claim(advert, event.source):
@@ -136,6 +158,7 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
     hold_ns = min(advert.hold_ms * timing.NS_PER_MS, node.settings.hold_max_ns)
     deadline_ns = event.received_ns + node.master_down_ns(now_ns, advert.interval_us * 1000) + hold_ns
     roles.expect_master(node, advert.node_id, deadline_ns)
+    node.claim_heard_ns = event.received_ns
     node.extensions = 0
     node.send(now_ns)
     served = (advert.node_id, advert.term)

@@ -52,6 +52,7 @@ class Node:
     why_not: str = "its files have not been looked at yet"
     claimed_term: int = 0
     master_id: int = 0
+    claim_heard_ns: int = 0
     standby_of: tuple[int, int] = (0, 0)
     sequence: int = 0
     lease_until_ns: int = 0
@@ -121,8 +122,13 @@ class Node:
         """Return the shortest silence after which some other node may have taken over."""
         return self.settings.missed_adverts * self.settings.interval_ns
 
-    def master_down_ns(self, now_ns: int, peer_interval_ns: int = 0) -> int:
-        """Return the master-down interval against a master of that interval."""
+    def master_down_ns(self, now_ns: int, peer_interval_ns: int | None = None) -> int:
+        """Return the master-down interval against a master of that interval.
+
+        A master not known yet may be a ucarp host in a mixed group: those count in whole seconds.
+        """
+        if peer_interval_ns is None:
+            peer_interval_ns = 0 if self.settings.strict else self.settings.advbase * timing.NS_PER_S
         return timing.master_down_interval_ns(
             self.settings.interval_ns, peer_interval_ns, self.settings.missed_adverts, self.skew_ns(now_ns)
         )

@@ -27,7 +27,7 @@ class Peer:
             return False
         if self.advert.role.claims or self.advert.role is Role.FAULT:
             return False
-        return self.is_promotable and Flags.PAUSED not in self.advert.flags
+        return self.is_promotable and not self.advert.flags & (Flags.PAUSED | Flags.RESIGNED)
 
     @property
     def demotion(self) -> int:

@@ -1,5 +1,6 @@
 """Entering and leaving roles: what each change of role makes happen, in which order."""
 
+from pycarpd.election import timing
 from pycarpd.election.effects import (
     AbortPromotion,
     AttachVip,
@@ -110,7 +111,7 @@ def listen(node: Node, now_ns: int) -> None:
     if Fault.LINK in node.faults:
         node.listen_deadline_ns = None
     else:
-        node.listen_deadline_ns = now_ns + node.silence_ns() + node.settings.interval_ns // 2
+        node.listen_deadline_ns = now_ns + timing.listening_ns(node.settings.interval_ns, node.settings.missed_adverts)
         node.advert_due_ns = node.listen_deadline_ns
 
 
@@ -124,7 +125,6 @@ def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:
     node.master_id = successor
     node.lease_until_ns = 0
     node.listen_deadline_ns = None
-    node.advert_due_ns = now_ns + node.settings.interval_ns
     node.resigned_term = node.claimed_term if has_claimed and cause is not Cause.OUTRANKED else 0
     if was is not Role.PROMOTING:
         node.emit(StartDemotion(node.claimed_term, successor))
@@ -133,6 +133,8 @@ def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:
         node.emit(AbortPromotion(node.claimed_term))
     else:
         finish_demotion(node, now_ns)
+        return
+    node.send(now_ns)
 
 
 def finish_demotion(node: Node, now_ns: int) -> None:
@@ -176,3 +178,4 @@ def recover(node: Node, cause: Cause, now_ns: int) -> None:
     """Leave FAULT when the last fault is gone."""
     if node.role is Role.FAULT and not node.faults:
         become_backup(node, cause, now_ns)
+        node.send(now_ns)

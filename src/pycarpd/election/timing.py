@@ -5,6 +5,7 @@ header's advskew; the larger of own and peer's interval as VRRPv3 adopts the mas
 """
 
 NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
 DEMOTION_FULL = 240
 """One failed promotion. ucarp and FreeBSD advertise advskew 240 for a node that is ill."""
 DEMOTION_MAX = 8 * DEMOTION_FULL
@@ -29,6 +30,15 @@ def advskew(priority: int, demotion: int) -> int:
 def master_down_interval_ns(own_interval_ns: int, peer_interval_ns: int, missed: int, own_skew_ns: int) -> int:
     """Return how long after its last advert a master is taken for lost by a node with that skew."""
     return missed * max(own_interval_ns, peer_interval_ns) + own_skew_ns
+
+
+def listening_ns(interval_ns: int, missed: int) -> int:
+    """Return how long a suspended master listens: whoever has opened a term has said so in each interval of it.
+
+    Shorter than the master-down interval by more than half an interval, so that a link which was away for a moment
+    does not cost a failover; two adverts or more of a successor fall into it with the usual three.
+    """
+    return max(missed * interval_ns - 3 * interval_ns // 4, 3 * interval_ns // 2)
 
 
 def decayed_demotion(demotion: int, age_ns: int, half_life_ns: int) -> int:

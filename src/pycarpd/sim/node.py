@@ -113,6 +113,8 @@ class SimNode:
         """Start a worker, as the supervisor does."""
 
         def hello() -> None:
+            if self._worker is not None:
+                return
             self._worker = SimWorker(self._agenda, self.host, self._post)
             self._restarts = 0
             is_held = self.host.holds_vip(self._agenda.now_ns)
