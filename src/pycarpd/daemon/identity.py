@@ -59,7 +59,7 @@ def _number(path: Path) -> int:
         number = int(path.read_text(encoding="ascii"))
     except ValueError as error:
         raise StateError(_advice(path)) from error
-    if not _is_number(number + 1):
+    if not _is_number(number) or not _is_number(number + 1):
         raise StateError(_advice(path))
     return number
 
