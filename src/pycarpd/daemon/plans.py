@@ -124,10 +124,9 @@ class PlanDesk:
             self._waiting = None
         if not self.is_promoting:
             self._tell_ended(Job(Kind.PROMOTE, term), is_ok=False)
-        elif self._is_overtaken:
-            self._aborted_term = term
-        else:
-            self._executor.abort("a better claim was heard")
+            return
+        self._aborted_term = term
+        self._executor.abort("a better claim was heard")
 
     def answer_address(self, term: int, *, is_attached: bool) -> None:
         """Take in the heartbeat's answer to the question for the address; one to an older question says nothing."""
@@ -191,6 +190,7 @@ class PlanDesk:
     def _report(self, job: Job, is_ok: bool) -> None:
         if not self._is_overtaken and not self._is_reported and job == self._current:
             self._is_reported = True
+            self._aborted_term = None
             self._tell_ended(job, is_ok=is_ok)
 
     def _tell_ended(self, job: Job, *, is_ok: bool) -> None:
@@ -227,6 +227,7 @@ class PlanDesk:
         if aborted_term is not None:
             self._tell_ended(Job(Kind.PROMOTE, aborted_term), is_ok=False)
         self._current, self._waiting = None, None
-        self._idle.set()
         if waiting is not None:
             self._begin(waiting)
+        else:
+            self._idle.set()
