@@ -50,19 +50,29 @@ def test_own_and_heard_connections_are_bounded() -> None:
     assert len(book.known(0)) == KEPT_MAX
 
 
-def test_connections_are_forgotten_when_they_are_not_told_again() -> None:
+def test_shares_are_forgotten_when_they_are_not_told_again() -> None:
     book = ConnectionBook()
-    book.heard(2, some(2), 0)
-    book.heard(2, some(1), KEPT_FOR_NS)
-    assert set(book.known(KEPT_FOR_NS)) == set(some(2))
-    assert book.known(KEPT_FOR_NS + 1) == some(1)
+    first, second = some(PER_ADVERT_MAX), some(PER_ADVERT_MAX, PER_ADVERT_MAX)
+    book.heard(2, first, 0)
+    book.heard(2, second, KEPT_FOR_NS)
+    assert set(book.known(KEPT_FOR_NS)) == {*first, *second}
+    assert book.known(KEPT_FOR_NS + 1) == second
     assert book.known(2 * KEPT_FOR_NS + 1) == ()
+
+
+def test_a_former_master_knows_its_own_until_it_hears_of_others() -> None:
+    book = ConnectionBook()
+    book.set_own(some(3))
+    assert book.known(0) == some(3)
+    book.heard(2, some(1, 10), 1)
+    assert book.known(1) == some(1, 10)
+    assert book.to_tell() == ()
 
 
 def test_what_is_forgotten_makes_room() -> None:
     book = ConnectionBook()
     book.heard(2, some(KEPT_MAX), 0)
-    newer = some(10, KEPT_MAX)
+    newer = some(PER_ADVERT_MAX, KEPT_MAX)
     book.heard(2, newer, KEPT_FOR_NS + 1)
     assert book.known(KEPT_FOR_NS + 1) == newer
     book.heard(2, newer, 2 * KEPT_FOR_NS)
