@@ -74,8 +74,13 @@ class Judge:
                 return Reaction.FOLLOW
 
     def on_plain_claim(self, advert: PlainAdvert, source: bytes) -> Reaction:
-        """Judge a ucarp host's claim: CARP's own rule, on (advbase, advskew) and address alone."""
-        if self.role not in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
+        """Judge a ucarp host's claim: CARP's own rule, on (advbase, advskew) and address alone.
+
+        But a suspended master has been silent, and a ucarp that claims has served meanwhile, however bad its advert.
+        """
+        if self.role is Role.SUSPENDED:
+            return Reaction.YIELD
+        if self.role not in (Role.MASTER, Role.PROMOTING):
             return Reaction.FOLLOW
         theirs = plain_standing(advert.advbase, advert.advskew, source)
         return Reaction.YIELD if theirs.is_better_than(self.plain, self.tie_break) else Reaction.ASSERT

@@ -11,8 +11,9 @@ first, mfsmaster stays. When it can hear again it listens for the time in which 
 there is none it serves on without a restart. DEMOTING ends with a resignation (CARP's 255/255), sent only when no
 mfsmaster runs here any more, so that a successor may start at once.
 
-Rules for callers: drain the receive queue before ``TimeAdvanced`` (a deadline is judged only on all that was heard);
-carry out effects in order; report every Persist with StatePersisted, for nothing that depends on it is sent before.
+Rules for callers: drain the receive queue before ``TimeAdvanced`` (a deadline is judged only on all that was heard),
+and say AdvertsLost if it was full; carry out effects in order; report every Persist with StatePersisted, for nothing
+that depends on it is sent before.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from pycarpd.election import hearing, roles, timing
 from pycarpd.election.effects import AnnounceVip, Effect, StartDemotion, StartPromotion, Stopped
 from pycarpd.election.events import (
     AdvertHeard,
+    AdvertsLost,
     Commanded,
     DemotionFinished,
     Event,
@@ -99,6 +101,11 @@ class Elector:
         )
         return min((d for d in planned if d is not None), default=None)
 
+    @property
+    def claim_due_ns(self) -> int | None:
+        """Return when this node is to repeat its claim of the virtual address, None if it claims nothing."""
+        return self._node.advert_due_ns if self._node.role.claims else None
+
     def reconfigure(self, settings: ElectionSettings) -> None:
         """Use new timing, priority and preemption from now on; identity and members stay."""
         self._node.settings = replace(
@@ -137,6 +144,8 @@ class Elector:
                 hearing.on_plain_advert(node, event, now_ns)
             case TimeAdvanced(late_ns=late_ns):
                 self._on_time(late_ns, now_ns)
+            case AdvertsLost():
+                node.has_lost_adverts = True
             case LinkChanged(is_up=is_up):
                 self._on_link(is_up, now_ns)
             case WorkerReady():
@@ -184,8 +193,12 @@ class Elector:
 
     def _on_master_deadline(self, late_ns: int, now_ns: int) -> None:
         node = self._node
+        if not node.is_master_lost and node.was_blind():
+            node.master_deadline_ns = now_ns + node.master_down_ns(now_ns)
+            return
         is_late = late_ns >= node.settings.late_wake_ns
-        if is_late and not node.is_master_lost and node.master_id and not node.has_woken_late:
+        has_master = node.master_id or node.plain_until_ns
+        if is_late and not node.is_master_lost and has_master and not node.has_woken_late:
             node.has_woken_late = True
             node.master_deadline_ns = now_ns + node.settings.interval_ns + node.skew_ns(now_ns)
             return
@@ -196,6 +209,12 @@ class Elector:
         """End a time of listening: serve (on), unless somebody else was heard to."""
         node = self._node
         node.listen_deadline_ns = None
+        if node.role is Role.PROMOTING:
+            roles.begin_plan(node, now_ns)
+            return
+        if node.was_blind():
+            node.listen_deadline_ns = now_ns + node.silence_ns()
+            return
         if node.role is Role.SUSPENDED:
             roles.become_master(node, Cause.RESTORED, now_ns)
             return
@@ -203,7 +222,11 @@ class Elector:
         if any(not p.is_proven for p in heard) and node.extensions < ADOPTION_EXTENSIONS_MAX:
             node.extensions += 1
             node.listen_deadline_ns = now_ns + node.settings.interval_ns
-        elif any(p.is_proven for p in heard) or node.persistent.served_term > node.served_at_start:
+        elif (
+            any(p.is_proven for p in heard)
+            or node.hears_plain(now_ns)
+            or node.persistent.served_term > node.served_at_start
+        ):
             node.adopts = False  # what runs here has missed what another has served, or is served by another now
             roles.become_backup(node, Cause.STARTED, now_ns)
         else:

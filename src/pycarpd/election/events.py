@@ -44,6 +44,11 @@ class TimeAdvanced:
 
 
 @dataclass(frozen=True, slots=True)
+class AdvertsLost:
+    """The receive queue was full, and something that came since the last round was dropped unheard."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkChanged:
     """The interface went up or down."""
 
@@ -142,6 +147,7 @@ Event = (
     AdvertHeard
     | PlainAdvertHeard
     | TimeAdvanced
+    | AdvertsLost
     | LinkChanged
     | WorkerReady
     | WorkerLost

@@ -43,6 +43,8 @@ def on_plain_advert(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:
             roles.lose_master(node, Cause.MASTER_RESIGNED)
             node.master_deadline_ns = now_ns + node.skew_ns(now_ns)
         return
+    interval_ns = advert.advbase * timing.NS_PER_S + advert.advskew * timing.NS_PER_S // 256
+    node.plain_until_ns = event.received_ns + node.master_down_ns(now_ns, interval_ns)
     match _judge(node, now_ns).on_plain_claim(advert, event.source):
         case Reaction.YIELD:
             if node.role is Role.MASTER:  # ucarp: "to be really sure the new master knows"
@@ -64,8 +66,7 @@ def _follow_plain(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:
     if node.settings.preempt and is_better and node.may_promote(now_ns):
         roles.start_promotion(node, Cause.PREEMPTED, now_ns)
         return
-    interval_ns = event.advert.advbase * timing.NS_PER_S + event.advert.advskew * timing.NS_PER_S // 256
-    roles.expect_master(node, 0, event.received_ns + node.master_down_ns(now_ns, interval_ns))
+    roles.expect_master(node, 0, node.plain_until_ns)
 
 
 def _is_for_the_master(node: Node, event: PlainAdvertHeard) -> bool:
@@ -142,7 +143,7 @@ def _on_claim(node: Node, event: AdvertHeard, now_ns: int) -> None:
 
 def _assert_claim(node: Node, now_ns: int) -> None:
     """Answer an inferior claim at once, with an advert and, if the address is here, an announcement."""
-    if node.role is Role.PROMOTING and not node.is_plan_started:
+    if node.role is Role.PROMOTING and node.durable.term < node.claimed_term:
         return
     node.send(now_ns)
     if node.role is Role.MASTER:

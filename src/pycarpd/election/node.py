@@ -14,6 +14,8 @@ from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.transitions import TRANSITIONS
 from pycarpd.invariant import invariant
 
+BLIND_EXTENSIONS_MAX = 20
+"""How often in a row a node that lost adverts waits for the next ones: a flood delays a failover, and no more."""
 RESIGN_REPEATS = 3
 """A resignation is said three times, since a multicast may be lost."""
 
@@ -75,6 +77,9 @@ class Node:
     has_deferred: bool = False
     has_woken_late: bool = False
     extensions: int = 0
+    plain_until_ns: int = 0
+    has_lost_adverts: bool = False
+    blind_extensions: int = 0
     advert_due_ns: int | None = None
     master_deadline_ns: int | None = None
     listen_deadline_ns: int | None = None
@@ -132,6 +137,21 @@ class Node:
         return timing.master_down_interval_ns(
             self.settings.interval_ns, peer_interval_ns, self.settings.missed_adverts, self.skew_ns(now_ns)
         )
+
+    def was_blind(self) -> bool:
+        """Tell whether adverts may have been lost since a master was last heard: silence says nothing then.
+
+        Asking forgets it, and after BLIND_EXTENSIONS_MAX times in a row the answer is no, or nobody would take over.
+        """
+        if not self.has_lost_adverts or self.blind_extensions >= BLIND_EXTENSIONS_MAX:
+            return False
+        self.has_lost_adverts = False
+        self.blind_extensions += 1
+        return True
+
+    def hears_plain(self, now_ns: int) -> bool:
+        """Tell whether a ucarp host has claimed the virtual address so lately that it may serve still."""
+        return now_ns < self.plain_until_ns
 
     def standing(self, now_ns: int) -> claims.Standing:
         """Return what this node brings to a comparison of trailers."""

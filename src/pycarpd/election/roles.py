@@ -35,13 +35,16 @@ def expect_master(node: Node, master_id: int, deadline_ns: int) -> None:
     node.is_master_lost = False
     node.has_deferred = False
     node.has_woken_late = False
+    node.has_lost_adverts = False
+    node.blind_extensions = 0
 
 
 def lose_master(node: Node, cause: Cause) -> None:
     """Note that there is no master any more; the files are kept as they are at this moment."""
-    if node.master_id:
+    if node.master_id or node.plain_until_ns:
         node.emit(PreserveFiles(node.persistent.term))
     node.master_id = 0
+    node.plain_until_ns = 0
     node.master_deadline_ns = None
     node.promotion_cause = cause
     node.is_master_lost = True
@@ -79,11 +82,23 @@ def on_durable(node: Node, persistent: Persistent, now_ns: int) -> None:
     if node.durable.term < node.claimed_term:
         return
     if node.role is Role.PROMOTING and not node.is_plan_started:
-        node.is_plan_started = True
         node.send(now_ns)
-        node.emit(StartPromotion(node.claimed_term))
+        begin_plan(node, now_ns)
     elif node.role is Role.INIT and node.adopts and node.claimed_term:
         become_master(node, Cause.ADOPTED, now_ns)
+
+
+def begin_plan(node: Node, now_ns: int) -> None:
+    """Begin to promote, once no ucarp host serves any more.
+
+    One that is told to yield runs its script first, and what it serves until then must reach this host's files.
+    """
+    if node.hears_plain(now_ns):
+        node.listen_deadline_ns = node.plain_until_ns
+        return
+    node.listen_deadline_ns = None
+    node.is_plan_started = True
+    node.emit(StartPromotion(node.claimed_term))
 
 
 def become_master(node: Node, cause: Cause, now_ns: int) -> None:
@@ -118,7 +133,7 @@ def listen(node: Node, now_ns: int) -> None:
 def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:
     """Give up the claim: address away first, then the plan; the resignation comes when mfsmaster is gone."""
     was = node.role
-    has_claimed = was is not Role.PROMOTING or node.is_plan_started
+    has_claimed = was is not Role.PROMOTING or node.durable.term >= node.claimed_term
     if was is Role.MASTER:
         node.give_up_address()
     node.move(cause, now_ns)
