@@ -1,0 +1,216 @@
+"""The virtual address in a real namespace: put, renewed, gone by itself, put back, found when stale, taken away."""
+
+import ipaddress
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pycarpd.daemon.vip import ANNOUNCE_EVERY_NS, SECOND_ANNOUNCEMENT_NS, VipKeeper
+from pycarpd.linux.clock import boottime_ns
+from pycarpd.linux.faults import SystemFault
+from pycarpd.linux.link import AddressRemoved, LinkMonitor
+from tests.netns.linux_fixtures import Lab, eventually, in_child, pair
+
+pytestmark = pytest.mark.netns
+
+VIPS = ("192.0.2.100/24", "2001:db8::100/64")
+NS_PER_S = 1_000_000_000
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with pair() as lab:
+        yield lab
+
+
+class Kept:
+    """A keeper of two addresses on host a, with what it announced and logged."""
+
+    def __init__(self, interface: str = "eth0", cidrs: tuple[str, ...] = VIPS) -> None:
+        self.announced: list[str] = []
+        self.logged: list[str] = []
+        self.keeper = VipKeeper(interface, cidrs, self._announce, lambda _level, text: self.logged.append(text))
+
+    def _announce(self, address: str) -> SystemFault | None:
+        self.announced.append(address)
+        return None
+
+    def lease(self, seconds: float) -> None:
+        now_ns = boottime_ns()
+        self.keeper.renew(now_ns + int(seconds * NS_PER_S), now_ns)
+
+    def attach(self, lease_s: float) -> bool:
+        self.lease(lease_s)
+        return self.keeper.attach(boottime_ns())
+
+
+def lifetimes(lab: Lab) -> dict[str, int]:
+    """Return the valid lifetime of each global address on host a, as ip(8) sees it."""
+    (link,) = json.loads(lab.ip("a", "-j", "addr", "show", "dev", "eth0"))
+    return {f"{i['local']}/{i['prefixlen']}": i["valid_life_time"] for i in link["addr_info"] if i["scope"] == "global"}
+
+
+def is_gone(lab: Lab) -> bool:
+    return not set(VIPS) & set(lifetimes(lab))
+
+
+def test_attaching_puts_every_address_with_a_short_life_and_announces_it(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept()
+            assert not kept.keeper.is_present()
+            assert kept.attach(1.0)
+            assert kept.keeper.is_attached
+            assert kept.keeper.is_present()
+            assert all(1 <= lifetimes(lab)[cidr] <= 2 for cidr in VIPS)
+            assert kept.announced == ["192.0.2.100", "2001:db8::100"]
+            kept.keeper.detach()
+            assert not kept.keeper.is_attached
+            assert is_gone(lab)
+            assert kept.logged == []
+            assert "192.0.2.1/24" in lifetimes(lab)
+
+    in_child(body)
+
+
+def test_without_renewal_the_kernel_takes_the_addresses_away_soon_after_the_lease(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept()
+            kept.attach(0.7)
+            for _ in range(8):
+                time.sleep(0.5)
+                kept.lease(0.7)
+                assert not is_gone(lab)
+            stopped = time.monotonic()
+            assert eventually(lambda: is_gone(lab), 8)
+            assert time.monotonic() - stopped < 5
+
+    in_child(body)
+
+
+def test_a_long_lease_lives_as_long_as_it_says_and_a_shorter_one_shortens_it(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept()
+            kept.attach(10)
+            assert all(9 <= lifetimes(lab)[cidr] <= 11 for cidr in VIPS)
+            time.sleep(0.6)
+            kept.lease(1)
+            assert all(lifetimes(lab)[cidr] <= 2 for cidr in VIPS)
+
+    in_child(body)
+
+
+def test_renewing_puts_nothing_where_nothing_is_attached(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept()
+            kept.lease(10)
+            kept.keeper.announce()
+            kept.keeper.on_time(boottime_ns() + 10**12)
+            assert is_gone(lab)
+            assert kept.announced == []
+            assert kept.keeper.next_deadline() is None
+
+    in_child(body)
+
+
+@pytest.mark.parametrize("cidr", VIPS)
+def test_an_address_removed_by_hand_is_put_back_and_announced(lab: Lab, cidr: str) -> None:
+    def body() -> None:
+        with lab.inside("a"), LinkMonitor() as monitor:
+            kept = Kept()
+            kept.attach(5)
+            kept.announced.clear()
+            monitor.read()
+            lab.ip("a", "addr", "del", cidr, "dev", "eth0")
+            seen: list[str] = []
+
+            def is_heard() -> bool:
+                seen.extend(e.cidr for e in monitor.read() if isinstance(e, AddressRemoved))
+                return cidr in seen
+
+            assert eventually(is_heard)
+            kept.keeper.on_removed(cidr, boottime_ns())
+            assert kept.keeper.is_present()
+            assert str(ipaddress.ip_interface(cidr).ip) in kept.announced
+            assert any("removed by somebody else" in text for text in kept.logged)
+
+    in_child(body)
+
+
+def test_an_address_that_is_not_ours_or_not_wanted_any_more_stays_away(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept()
+            kept.keeper.on_removed(VIPS[0], boottime_ns())
+            assert is_gone(lab)
+            kept.attach(5)
+            kept.announced.clear()
+            kept.keeper.on_removed("192.0.2.7/24", boottime_ns())
+            assert kept.announced == []
+            kept.keeper.detach()
+            kept.keeper.on_removed(VIPS[0], boottime_ns())
+            assert is_gone(lab)
+
+    in_child(body)
+
+
+def test_an_address_that_an_earlier_run_left_for_ever_is_found_and_taken_away(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            lab.ip("a", "addr", "add", VIPS[0], "dev", "eth0")
+            kept = Kept()
+            assert not kept.keeper.is_present(), "one of two is not all"
+            lab.ip("a", "addr", "add", "2001:db8::100/128", "dev", "eth0", "nodad")
+            assert kept.keeper.is_present(), "whoever put it there, whatever its prefix"
+            kept.keeper.detach()
+            assert VIPS[0] not in lifetimes(lab)
+
+    in_child(body)
+
+
+def test_a_stale_address_gets_a_finite_life_when_it_is_taken_over(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            lab.ip("a", "addr", "add", VIPS[0], "dev", "eth0")
+            kept = Kept()
+            kept.attach(1)
+            assert lifetimes(lab)[VIPS[0]] <= 2
+            assert eventually(lambda: is_gone(lab), 8)
+
+    in_child(body)
+
+
+def test_announcements_come_at_once_after_a_second_and_each_minute(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept(cidrs=VIPS[:1])
+            kept.lease(5)
+            now_ns = boottime_ns()
+            kept.keeper.attach(now_ns)
+            assert kept.keeper.next_deadline() == now_ns + SECOND_ANNOUNCEMENT_NS
+            kept.keeper.on_time(now_ns + SECOND_ANNOUNCEMENT_NS - 1)
+            assert len(kept.announced) == 1
+            kept.keeper.on_time(now_ns + SECOND_ANNOUNCEMENT_NS)
+            assert len(kept.announced) == 2
+            assert kept.keeper.next_deadline() == now_ns + SECOND_ANNOUNCEMENT_NS + ANNOUNCE_EVERY_NS
+            kept.keeper.announce()
+            assert len(kept.announced) == 3
+
+    in_child(body)
+
+
+def test_an_interface_that_is_away_is_said_and_nothing_raised(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept("gone0")
+            assert not kept.keeper.is_present()
+            assert not kept.attach(1)
+            assert any("cannot put virtual address" in text for text in kept.logged)
+            kept.keeper.detach()
+
+    in_child(body)
