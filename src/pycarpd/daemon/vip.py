@@ -1,8 +1,11 @@
 """Keeping the virtual addresses where the election wants them: on the interface with a short lifetime, or nowhere.
 
-The lifetime is the kernel's: when this process is stopped, killed or starved the addresses go by themselves, within
-about a second of the lease's end (valid_lft has a granularity of one second). Announcements go out at once, after a
-second and then each minute, and whenever another hardware address claims one of the addresses.
+The lifetime is the kernel's: when this process is stopped, killed or starved the addresses go by themselves. They go
+before the lease ends, unless it is so short that the lifetime has to be longer, in whole seconds and two at least: a
+ucarp host takes over three seconds after the last advert, and must not find the address on this host still.
+
+Announcements go out at once, after a second and then each minute, and whenever another hardware address claims one of
+the addresses.
 """
 
 import ipaddress
@@ -17,6 +20,8 @@ RENEW_EVERY_NS = NS_PER_S // 2
 SECOND_ANNOUNCEMENT_NS = NS_PER_S
 ANNOUNCE_EVERY_NS = 60 * NS_PER_S
 LIFETIME_MIN_S = 2
+KERNEL_LATE_NS = NS_PER_S // 2
+"""How long after its lifetime the kernel may remove an address (measured, 6.18)."""
 
 Announce = Callable[[str], SystemFault | None]
 Log = Callable[[int, str], None]
@@ -57,7 +62,7 @@ class VipKeeper:
         return is_ok
 
     def renew(self, until_ns: int, now_ns: int) -> None:
-        """Let the addresses live until the lease ends, rounded up to whole seconds."""
+        """Let the addresses live until just before the lease ends; two seconds at least."""
         self._lease_until_ns = until_ns
         is_long = until_ns - now_ns > LIFETIME_MIN_S * NS_PER_S
         if self.is_attached and (is_long or now_ns - self._renewed_ns >= RENEW_EVERY_NS):
@@ -93,7 +98,7 @@ class VipKeeper:
     def _put(self, now_ns: int) -> bool:
         self._renewed_ns = now_ns
         remaining_ns = max(0, self._lease_until_ns - now_ns)
-        lifetime_s = max(LIFETIME_MIN_S, 1 + -(-remaining_ns // NS_PER_S))
+        lifetime_s = max(LIFETIME_MIN_S, (remaining_ns - KERNEL_LATE_NS) // NS_PER_S)
         faults = [add_address(self._interface, cidr, lifetime_s) for cidr in self._cidrs]
         for cidr, fault in zip(self._cidrs, faults, strict=True):
             if fault is not None:
