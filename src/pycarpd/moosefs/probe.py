@@ -31,6 +31,10 @@ _VERSION_OFFSETS = {149: 121, 205: 125}
 """Where the metadata version stands in an INFO reply of that length: MooseFS 3.0.117, 4.59."""
 _CHUNKSERVER_BYTES = ((4, 0, 0), 0), ((3, 0, 38), 69), ((2, 1, 0), 68), ((1, 7, 25), 64)
 """The size of one chunkserver's record, by the first version that has it; 0: not known."""
+_CHUNK_COUNT_OFFSETS = {69: 28, 68: 28, 64: 26}
+"""Where a chunkserver's record of that size says how many chunks it has told of when it began to register."""
+_COPIES_OFFSETS = {149: 92, 137: 92, 129: 84, 121: 84}
+"""Where an INFO reply of that length counts the copies that the master knows of (mfscli of 3.0.117)."""
 _METALOGGER_BYTES = 8
 _DISCONNECTED = 1
 
@@ -69,10 +73,15 @@ class LiveMaster:
 
 @dataclass(frozen=True, slots=True)
 class ConnectedServers:
-    """How many chunkservers and metaloggers are connected to a master."""
+    """How many chunkservers and metaloggers are connected to a master.
+
+    ``copies_missing``: how many chunks the connected chunkservers have announced and not listed yet. A chunkserver
+    counts as connected from its first packet; a client that writes to a chunk not listed yet sleeps for a minute.
+    """
 
     chunkservers: int
     metaloggers: int
+    copies_missing: int = 0
 
 
 def probe(host: str, port: int, timeout_s: float) -> LiveMaster | ProbeFault:
@@ -83,10 +92,10 @@ def probe(host: str, port: int, timeout_s: float) -> LiveMaster | ProbeFault:
 
 def list_servers(host: str, port: int, timeout_s: float) -> ConnectedServers | ProbeFault:
     """Return how many servers are connected to the mfsmaster at *host*:*port* (its client port)."""
-    replies = _ask(host, port, (_MODULE_INFO, _CHUNKSERVERS, _METALOGGERS), timeout_s)
+    replies = _ask(host, port, (_MODULE_INFO, _CHUNKSERVERS, _METALOGGERS, _INFO), timeout_s)
     if isinstance(replies, ProbeFault):
         return replies
-    module, chunkservers, metaloggers = replies
+    module, chunkservers, metaloggers, info = replies
     mfs_version = _module_version(module)
     if isinstance(mfs_version, ProbeFault):
         return mfs_version
@@ -96,8 +105,18 @@ def list_servers(host: str, port: int, timeout_s: float) -> ConnectedServers | P
     if len(chunkservers) % size or len(metaloggers) % _METALOGGER_BYTES:
         detail = f"server lists of {len(chunkservers)} and {len(metaloggers)} bytes"
         return ProbeFault(ProbeFaultCode.MALFORMED, detail)
-    connected = sum(not flags & _DISCONNECTED for flags in chunkservers[::size])
-    return ConnectedServers(connected, len(metaloggers) // _METALOGGER_BYTES)
+    records = [chunkservers[start : start + size] for start in range(0, len(chunkservers), size)]
+    connected = [record for record in records if not record[0] & _DISCONNECTED]
+    return ConnectedServers(len(connected), len(metaloggers) // _METALOGGER_BYTES, _copies_missing(connected, info))
+
+
+def _copies_missing(records: list[bytes], info: bytes) -> int:
+    """Return how many announced copies the master has not heard of; 0 where it does not count them."""
+    offset = _COPIES_OFFSETS.get(len(info))
+    if offset is None:
+        return 0
+    announced = [int.from_bytes(r[(at := _CHUNK_COUNT_OFFSETS[len(r)]) : at + 4]) for r in records]
+    return max(0, sum(announced) - int.from_bytes(info[offset : offset + 4]))
 
 
 def _live_master(info: bytes, module: bytes) -> LiveMaster | ProbeFault:

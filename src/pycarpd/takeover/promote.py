@@ -20,6 +20,7 @@ from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec, UndoScop
 PROMOTE = "promote"
 _PROBE_TIMEOUT_S = 5.0
 _POLL_S = 0.02
+_POLLS_UNCHANGED = 15
 _IPV4 = 4
 _TAKE_ADDRESS_TIMEOUT_NS = 5 * NS_PER_S
 
@@ -100,15 +101,19 @@ def expected_chunkservers(context: Context) -> int:
 def await_chunkservers(context: Context, cancel: threading.Event) -> StepFault | None:
     """Wait until as many chunkservers have registered as there were, or for the configured time.
 
-    A client that reads a chunk which no server has registered yet sleeps 10 s, one that writes 60 s.
+    A client that reads a chunk which no server has registered yet sleeps 10 s, one that writes 60 s. Copies of which
+    no more come (the master has listed chunks in vain, or did not know them) are not waited for.
     """
     settings, expected = context.settings, expected_chunkservers(context)
     polls = max(1, round(to_seconds(settings.chunkserver_wait_ns) / _POLL_S))
-    present = 0
+    present, missing, unchanged = 0, 0, 0
     for _ in range(polls if expected else 0):
         servers = list_servers(settings.probe_host, settings.ports.clients, _PROBE_TIMEOUT_S)
-        present = 0 if isinstance(servers, ProbeFault) else servers.chunkservers
-        if present >= expected or cancel.wait(_POLL_S):
+        if not isinstance(servers, ProbeFault):
+            unchanged = unchanged + 1 if (present, missing) == (servers.chunkservers, servers.copies_missing) else 0
+            present, missing = servers.chunkservers, servers.copies_missing
+        is_listed = missing == 0 or unchanged >= _POLLS_UNCHANGED
+        if (present >= expected and is_listed) or cancel.wait(_POLL_S):
             break
     if present < expected:
         return StepFault("CHUNKSERVERS_MISSING", f"{present} of {expected} have come back")

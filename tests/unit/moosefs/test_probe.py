@@ -71,6 +71,9 @@ def module(kind: int = 1, mfs_version: tuple[int, int, int] = (3, 0, 234)) -> by
     return frame(531, struct.pack(">BHBBHQ", kind, *mfs_version, 0, METAID) + bytes(6))
 
 
+ANY_INFO = info(149, 121, 405)
+
+
 def fault_of(port: int, timeout_s: float = 2.0) -> ProbeFaultCode:
     found = probe(HOST, port, timeout_s)
     assert isinstance(found, ProbeFault), found
@@ -153,18 +156,29 @@ def test_an_impossible_address_is_a_fault(host: str, port: int) -> None:
 
 def test_only_connected_chunkservers_count() -> None:
     connected, gone = bytes(69), b"\1" + bytes(68)
-    frames = (module(), frame(501, connected + gone + connected), frame(523, bytes(8) * 4))
+    frames = (module(), frame(501, connected + gone + connected), frame(523, bytes(8) * 4), info(149, 121, 405))
     with answering(sends(*frames)) as port:
         assert list_servers(HOST, port, 2.0) == ConnectedServers(2, 4)
+
+
+@pytest.mark.parametrize(("known", "missing"), [(0, 700), (650, 50), (700, 0), (701, 0)])
+def test_chunks_announced_and_not_listed_yet_are_missing(known: int, missing: int) -> None:
+    def server(chunks: int, *, is_gone: bool = False) -> bytes:
+        return bytes([is_gone]) + bytes(27) + chunks.to_bytes(4, "big") + bytes(37)
+
+    servers = server(300) + server(9000, is_gone=True) + server(400)
+    said = frame(511, bytes(92) + known.to_bytes(4, "big") + bytes(53))
+    with answering(sends(module(), frame(501, servers), frame(523, b""), said)) as port:
+        assert list_servers(HOST, port, 2.0) == ConnectedServers(2, 0, missing)
 
 
 @pytest.mark.parametrize(
     ("frames", "code"),
     [
-        ((module(), frame(501, bytes(70)), frame(523, b"")), ProbeFaultCode.MALFORMED),
-        ((module(), frame(501, b""), frame(523, bytes(9))), ProbeFaultCode.MALFORMED),
-        ((module(mfs_version=(4, 59, 4)), frame(501, b""), frame(523, b"")), ProbeFaultCode.UNSUPPORTED),
-        ((module(kind=3), frame(501, b""), frame(523, b"")), ProbeFaultCode.UNSUPPORTED),
+        ((module(), frame(501, bytes(70)), frame(523, b""), ANY_INFO), ProbeFaultCode.MALFORMED),
+        ((module(), frame(501, b""), frame(523, bytes(9)), ANY_INFO), ProbeFaultCode.MALFORMED),
+        ((module(mfs_version=(4, 59, 4)), frame(501, b""), frame(523, b""), ANY_INFO), ProbeFaultCode.UNSUPPORTED),
+        ((module(kind=3), frame(501, b""), frame(523, b""), ANY_INFO), ProbeFaultCode.UNSUPPORTED),
     ],
 )
 def test_a_list_that_cannot_be_read_is_a_fault(frames: tuple[bytes, ...], code: ProbeFaultCode) -> None:
