@@ -68,7 +68,7 @@ class DaemonHost:
 
     def children(self) -> dict[str, psutil.Process]:
         """Return heartbeat and worker, as far as they live."""
-        found = {}
+        found: dict[str, psutil.Process] = {}
         for child in self.supervisor.children():
             with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
                 words = child.cmdline()
