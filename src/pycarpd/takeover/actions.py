@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pycarpd.moosefs.faults import ServiceFault
 from pycarpd.takeover.context import NS_PER_S, Context
+from pycarpd.takeover.datafiles import METALOGGER_LOG, trim_torn_line
 from pycarpd.takeover.install import displace, take_back
 from pycarpd.takeover.prune import prune
 from pycarpd.takeover.step import StepFault, StepSpec
@@ -81,7 +82,14 @@ def restart_metalogger(context: Context) -> StepFault | None:
 
 
 def start_metalogger(context: Context, _cancel: threading.Event) -> StepFault | None:
-    """Start the metalogger; running already is success."""
+    """Start the metalogger behind its last whole line; running already is success."""
+    if not context.metalogger.is_running():
+        try:
+            cut = trim_torn_line(context.settings.data_path / METALOGGER_LOG)
+        except OSError as error:
+            return StepFault("LOG_NOT_TRIMMED", f"{error.filename}: {error.strerror}")
+        if cut:
+            logger.info("cut the torn last line off the metalogger's changelog bytes=%d", cut)
     started = context.metalogger.start(to_seconds(METALOGGER_TIMEOUT_NS) / 3)
     return as_fault(started) if isinstance(started, ServiceFault) else None
 

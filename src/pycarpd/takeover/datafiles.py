@@ -11,13 +11,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 KEPT = "pycarpd"
 _EMPTY_METADATA = "metadata.mfs.empty"
 _MODE = 0o750
 
 _OWN = re.compile(r"metadata\.mfs(?!\.empty$).*|changelog\.\d+\.mfs")
-_OPEN_LOGS = ("changelog_ml.0.mfs", "changelog.0.mfs")
+METALOGGER_LOG = "changelog_ml.0.mfs"
+_OPEN_LOGS = (METALOGGER_LOG, "changelog.0.mfs")
+_BLOCK_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,36 @@ def names_in_the_way(data_path: Path) -> tuple[str, ...]:
 def own_names(data_path: Path) -> tuple[str, ...]:
     """Return, sorted, the former master's own files in DATA_PATH; raises OSError."""
     return tuple(name for name in names_in_the_way(data_path) if is_own(name))
+
+
+def trim_torn_line(path: Path) -> int:
+    """Cut the end of a changelog that nobody writes to back to its last whole line; return the bytes cut off.
+
+    A metalogger that starts again appends directly behind what it finds, and a line that is glued to the torn
+    beginning of another is lost with it. Raises OSError; a file that is not there has nothing to cut off.
+    """
+    try:
+        with path.open("r+b") as log:
+            size = log.seek(0, os.SEEK_END)
+            whole = _end_of_last_line(log, size)
+            if whole < size:
+                log.truncate(whole)
+                os.fsync(log.fileno())
+            return size - whole
+    except FileNotFoundError:
+        return 0
+
+
+def _end_of_last_line(log: BinaryIO, size: int) -> int:
+    end = size
+    while end > 0:
+        start = max(0, end - _BLOCK_BYTES)
+        log.seek(start)
+        newline = log.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def make_directory(path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pycarpd.takeover.datafiles import Kept, is_in_the_way, is_own, names_in_the_way, own_names
+from pycarpd.takeover.datafiles import Kept, is_in_the_way, is_own, names_in_the_way, own_names, trim_torn_line
 from pycarpd.takeover.install import displace, take_back
 from pycarpd.takeover.lost import LOST_FILE, list_lost_operations
 from pycarpd.takeover.preserve import Preserved, preserve_files
@@ -151,3 +151,27 @@ def test_nothing_lost_writes_nothing(tmp_path: Path) -> None:
 def test_labels_sort_by_time() -> None:
     assert label(NOW_NS, 7) == "20270115T080000.000Z-term7"
     assert label(NOW_NS, 7) < label(NOW_NS + 1_000_000, 1)
+
+
+@pytest.mark.parametrize(
+    ("whole", "torn"),
+    [
+        (b"", b""),
+        (b"", b"12: 17954"),
+        (b"11: 1|ACCESS(1)\n", b""),
+        (b"11: 1|ACCESS(1)\n", b"12: 17954"),
+        (b"11: 1|ACCESS(1)\n", b"1" * 70_000),
+        (b"1: 1|ACCESS(1)\n" * 9000, b"9"),
+    ],
+)
+def test_a_torn_last_line_is_cut_off_and_nothing_else(tmp_path: Path, whole: bytes, torn: bytes) -> None:
+    log = tmp_path / "changelog_ml.0.mfs"
+    log.write_bytes(whole + torn)
+    assert trim_torn_line(log) == len(torn)
+    assert log.read_bytes() == whole
+    assert trim_torn_line(log) == 0
+
+
+def test_a_log_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    assert trim_torn_line(tmp_path / "changelog_ml.0.mfs") == 0
+    assert not list(tmp_path.iterdir())
