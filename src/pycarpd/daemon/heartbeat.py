@@ -2,7 +2,9 @@
 
 Everything it waits for arrives on a descriptor; nothing it does waits for a disk, a fork, a log or a script. In each
 round the advert socket is drained before anything is judged, and a deadline that has come is told to the Elector only
-then, together with how late it is. What needs a disk or a process is asked of the worker.
+then, together with how late it is. Only a MASTER that is in time interrupts the draining to advertise: a flood must not
+silence it, and repeating what it said a moment ago decides nothing. What needs a disk or a process is asked of the
+worker.
 """
 
 import dataclasses
@@ -22,6 +24,7 @@ from pycarpd.election import events as ev
 from pycarpd.election.elector import Elector
 from pycarpd.election.model import Advert, Flags, Persistent, PlainAdvert, Role
 from pycarpd.election.node import Identity
+from pycarpd.linux.advert_socket import Datagram
 from pycarpd.linux.clock import DeadlineTimer, boottime_ns
 from pycarpd.linux.realtime import Degradation
 from pycarpd.settings import DaemonSettings
@@ -66,8 +69,8 @@ class Heartbeat:
         self._planned_ns: int | None = None
         self._status_due_ns = 0
         self._adverts_sent = 0
-        self._overflows = 0
         self._is_supervised = True
+        self._asked_term: int | None = None
         self._is_over = False
 
     def run(self) -> None:
@@ -132,18 +135,28 @@ class Heartbeat:
             self._tell_status(now_ns)
 
     def _drain_adverts(self) -> None:
+        claim_due_ns = self._elector.claim_due_ns
+        is_late = claim_due_ns is not None and boottime_ns() - claim_due_ns >= self._settings.election.late_wake_ns
         for datagram in self._ports.datagrams():
-            received = self._receiver.receive(datagram.payload, datagram.source, datagram.ttl)
-            match received.advert:
-                case Advert() as advert:
-                    self._on_advert(advert, datagram.source, received.verdict, datagram.received_ns)
-                case PlainAdvert() as plain:
-                    heard = ev.PlainAdvertHeard(plain, datagram.source, datagram.received_ns)
-                    self._tell(heard, boottime_ns())
-                case None if received.verdict is Verdict.OWN_NAME:
-                    self._tell(ev.NameClaimed(), boottime_ns())
-                case None:
-                    pass
+            self._hear(datagram)
+            claim_due_ns = self._elector.claim_due_ns
+            if claim_due_ns is not None and not is_late and boottime_ns() >= claim_due_ns:
+                break
+        if self._ports.has_lost_datagrams():
+            self._tell(ev.AdvertsLost(), boottime_ns())
+
+    def _hear(self, datagram: Datagram) -> None:
+        received = self._receiver.receive(datagram.payload, datagram.source, datagram.ttl)
+        match received.advert:
+            case Advert() as advert:
+                self._on_advert(advert, datagram.source, received.verdict, datagram.received_ns)
+            case PlainAdvert() as plain:
+                heard = ev.PlainAdvertHeard(plain, datagram.source, datagram.received_ns)
+                self._tell(heard, boottime_ns())
+            case None if received.verdict is Verdict.OWN_NAME:
+                self._tell(ev.NameClaimed(), boottime_ns())
+            case None:
+                pass
 
     def _on_advert(self, advert: Advert, source: bytes, verdict: Verdict, received_ns: int) -> None:
         now_ns = boottime_ns()
@@ -182,8 +195,8 @@ class Heartbeat:
             case msg.Persisted(persistent=persistent):
                 self._tell(ev.StatePersisted(persistent), now_ns)
             case msg.AttachRequest(term=term):
+                self._asked_term = term
                 self._tell(ev.PromotionReady(term), now_ns)
-                self._worker.send(msg.AttachAnswer(term, self._vip.is_attached))
             case msg.PlanEnded(is_promotion=True, term=term, is_ok=is_ok):
                 self._tell(ev.PromotionFinished(term, is_ok), now_ns)
             case msg.PlanEnded(term=term):
@@ -228,6 +241,14 @@ class Heartbeat:
         """Let the Elector decide, and carry out what it decided."""
         for effect in self._elector.handle(event, now_ns):
             self._perform(effect, now_ns)
+        self._answer_attach()
+
+    def _answer_attach(self) -> None:
+        """Answer a promotion that has asked for the address: when it is here, or when it will not come any more."""
+        if self._asked_term is None or (self._elector.role is Role.PROMOTING and not self._vip.is_attached):
+            return
+        self._worker.send(msg.AttachAnswer(self._asked_term, self._vip.is_attached))
+        self._asked_term = None
 
     def _perform(self, effect: fx.Effect, now_ns: int) -> None:
         match effect:

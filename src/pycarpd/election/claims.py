@@ -49,7 +49,10 @@ def plain_standing(advbase: int, advskew: int, address: bytes) -> Standing:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """One node's point of view at the moment of a claim."""
+    """One node's point of view at the moment of a claim.
+
+    ``is_elected``: a majority has voted for the claim, so a master of an older term has lost its lease already.
+    """
 
     role: Role
     claimed_term: int
@@ -58,6 +61,7 @@ class Judge:
     standing: Standing
     plain: Standing
     tie_break: TieBreak
+    is_elected: bool = False
 
     def on_claim(self, advert: Advert, source: bytes) -> Reaction:
         """Judge a member's claim (role PROMOTING or MASTER)."""
@@ -97,7 +101,8 @@ class Judge:
         return self._by_term_then_standing(advert, source)
 
     def _as_candidate(self, advert: Advert, source: bytes) -> Reaction:
-        if advert.role is Role.MASTER:
+        is_past = self.is_elected and advert.term < self.claimed_term
+        if advert.role is Role.MASTER and not is_past:
             return Reaction.YIELD
         return self._by_term_then_standing(advert, source)
 

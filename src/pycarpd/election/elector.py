@@ -19,7 +19,7 @@ that depends on it is sent before.
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from pycarpd.election import hearing, roles, timing
+from pycarpd.election import hearing, quorum, roles, support
 from pycarpd.election.effects import AnnounceVip, Effect, StartDemotion, StartPromotion, Stopped
 from pycarpd.election.events import (
     AdvertHeard,
@@ -69,6 +69,7 @@ class Snapshot:
     why_not: str
     peers: tuple[Peer, ...]
     live_members: int
+    adopts: bool
 
 
 class Elector:
@@ -78,14 +79,21 @@ class Elector:
         peers = PeerTable(settings.members, settings.node_id, identity.nonce)
         self._node = Node(settings, identity, persistent, peers, faults={Fault.WORKER})
 
+    @property
+    def role(self) -> Role:
+        """Return the present role."""
+        return self._node.role
+
     def handle(self, event: Event, now_ns: int) -> tuple[Effect, ...]:
         """Take in one event and return what is to be done about it, in order."""
         node = self._node
         node.effects = []
-        node.started_ns = node.started_ns or now_ns
+        if not node.started_ns:
+            node.started_ns = now_ns
+            quorum.bind_after_restart(node, now_ns)
         node.waited_until_ns = now_ns
         if node.role is Role.MASTER and now_ns >= node.lease_until_ns:  # before the event, which may make it send
-            roles.suspend(node, Cause.LATE_WAKE, now_ns)
+            roles.suspend(node, Cause.LATE_WAKE if node.settings.majority == 1 else Cause.LEASE_LOST, now_ns)
         self._dispatch(event, now_ns)
         return tuple(node.effects)
 
@@ -97,14 +105,17 @@ class Elector:
             node.master_deadline_ns,
             node.listen_deadline_ns,
             node.name_deadline_ns,
+            node.election_deadline_ns,
+            (node.lease_until_ns or None) if node.role is Role.MASTER else None,
+            self._no_master_ns(),
             self._start_wait_ns(),
         )
         return min((d for d in planned if d is not None), default=None)
 
     @property
     def claim_due_ns(self) -> int | None:
-        """Return when this node is to repeat its claim of the virtual address, None if it claims nothing."""
-        return self._node.advert_due_ns if self._node.role.claims else None
+        """Return when this node is to repeat that it serves, None if it does not serve."""
+        return self._node.advert_due_ns if self._node.role is Role.MASTER else None
 
     def reconfigure(self, settings: ElectionSettings) -> None:
         """Use new timing, priority and preemption from now on; identity and members stay."""
@@ -133,6 +144,7 @@ class Elector:
             why_not=node.why_not,
             peers=node.peers.all(),
             live_members=1 + len(node.peers.live(now_ns, node.master_down_ns(now_ns))),
+            adopts=node.adopts and node.role is Role.PROMOTING,
         )
 
     def _dispatch(self, event: Event, now_ns: int) -> None:  # noqa: C901, PLR0912 - one branch an event
@@ -187,9 +199,30 @@ class Elector:
             self._on_listened(now_ns)
         if node.master_deadline_ns is not None and now_ns >= node.master_deadline_ns:
             self._on_master_deadline(late_ns, now_ns)
+        if node.election_deadline_ns is not None and now_ns >= node.election_deadline_ns:
+            self._on_election_deadline(now_ns)
+        no_master_ns = self._no_master_ns()
+        if no_master_ns is not None and now_ns >= no_master_ns:
+            node.has_told_no_master = True
+            node.send(now_ns)
         roles.try_promotion(node, now_ns)
         if node.advert_due_ns is not None and now_ns >= node.advert_due_ns:
             node.send(now_ns)
+
+    def _on_election_deadline(self, now_ns: int) -> None:
+        node = self._node
+        node.election_deadline_ns = None
+        if node.role is Role.PROMOTING:
+            roles.become_backup(node, Cause.NOT_ELECTED, now_ns)
+        elif node.is_stopping:
+            node.emit(Stopped())  # the voters could not be told to wait: the address goes with the lease
+
+    def _no_master_ns(self) -> int | None:
+        """Return when a BACKUP that hears no claim has to say that it would welcome an election."""
+        node = self._node
+        if node.settings.majority == 1 or node.role is not Role.BACKUP or node.has_told_no_master:
+            return None
+        return max(node.follow_until_ns, node.promise_until_ns)
 
     def _on_master_deadline(self, late_ns: int, now_ns: int) -> None:
         node = self._node
@@ -236,9 +269,11 @@ class Elector:
         node = self._node
         persistent = node.persistent
         is_own_term = 0 < persistent.served_term == persistent.term
-        node.claimed_term = persistent.term if is_own_term else persistent.term + 1
-        node.persist(term=node.claimed_term)
-        roles.on_durable(node, node.durable, now_ns)
+        term = persistent.term if is_own_term else persistent.term + 1
+        if node.settings.majority > 1:
+            node.move(Cause.ADOPTING, now_ns)
+            node.advert_due_ns = None
+        roles.claim_term(node, term, now_ns)
 
     def _on_link(self, is_up: bool, now_ns: int) -> None:
         node = self._node
@@ -310,8 +345,14 @@ class Elector:
             node.emit(Stopped())
 
     def _on_promotion_ready(self, term: int, now_ns: int) -> None:
-        if self._node.role is Role.PROMOTING and term == self._node.claimed_term:
-            roles.become_master(self._node, Cause.PROMOTION_READY, now_ns)
+        node = self._node
+        if node.role is not Role.PROMOTING or term != node.claimed_term:
+            return
+        if node.settings.majority > 1:
+            node.is_ready = True
+            support.on_support(node, now_ns)
+        else:
+            roles.become_master(node, Cause.PROMOTION_READY, now_ns)
 
     def _on_promotion_finished(self, event: PromotionFinished, now_ns: int) -> None:
         node = self._node
@@ -378,8 +419,12 @@ class Elector:
         node = self._node
         node.is_stopping = True
         if node.role is Role.MASTER and keep_serving:
-            node.send(now_ns, hold_ms=node.settings.hold_max_ns // timing.NS_PER_MS)
-            node.emit(Stopped())
+            node.hold_ns = node.settings.hold_max_ns
+            node.send(now_ns)
+            if node.settings.majority == 1:
+                node.emit(Stopped())
+            else:
+                node.election_deadline_ns = now_ns + node.silence_ns()
         elif node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
             roles.demote(node, Cause.STOPPED, now_ns)
         elif node.role is not Role.DEMOTING:

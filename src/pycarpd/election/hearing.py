@@ -1,6 +1,6 @@
 """What an advert does to a node: who is followed, who is answered, to whom it gives way."""
 
-from pycarpd.election import roles, timing
+from pycarpd.election import quorum, roles, support, timing
 from pycarpd.election.claims import Judge, Reaction, plain_standing, standing_of
 from pycarpd.election.effects import AnnounceVip, StartDemotion
 from pycarpd.election.events import AdvertHeard, PlainAdvertHeard
@@ -17,6 +17,7 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
     peer = node.peers.heard(advert, is_proven=event.is_proven, received_ns=event.received_ns)
     if peer is None:
         return
+    quorum.keep_promise(node, advert, event.received_ns)
     if not event.is_proven:
         _answer_unproven(node, advert, now_ns)
         return
@@ -25,14 +26,19 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
         successor = advert.node_id if advert.role is Role.MASTER else 0
         roles.demote(node, Cause.OUTRANKED, now_ns, successor)
         return
+    quorum.release_promise(node, advert, now_ns)
     if Flags.RESIGNED in advert.flags:
         _on_resignation(node, advert.node_id, now_ns)
     elif advert.role.claims:
         _on_claim(node, event, now_ns)
+    elif advert.role is Role.SUSPENDED and _has_my_vote(node, advert):
+        _follow_suspended(node, event, now_ns)
     elif node.role is Role.MASTER:
         _on_report(node, event, now_ns)
     elif advert.role is Role.DEMOTING and node.role is Role.BACKUP and node.master_id == advert.node_id:
         _await_resignation(node, event, now_ns)
+    support.on_support(node, now_ns)
+    roles.try_promotion(node, now_ns)
 
 
 def on_plain_advert(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:
@@ -83,6 +89,7 @@ def _judge(node: Node, now_ns: int) -> Judge:
     return Judge(
         role=node.role,
         claimed_term=node.claimed_term,
+        is_elected=node.settings.majority > 1 and node.is_plan_started,
         served_term=node.persistent.served_term,
         master_id=node.master_id,
         standing=node.standing(now_ns),
@@ -119,6 +126,7 @@ def _on_resignation(node: Node, node_id: int, now_ns: int) -> None:
     if node.role is Role.BACKUP and node.master_id == node_id:
         roles.lose_master(node, Cause.MASTER_RESIGNED)
         node.master_deadline_ns = now_ns + node.skew_ns(now_ns)
+        node.follow_until_ns = min(node.follow_until_ns, now_ns)
 
 
 def _await_resignation(node: Node, event: AdvertHeard, now_ns: int) -> None:
@@ -156,9 +164,9 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
         if node.role in (Role.INIT, Role.FAULT, Role.DEMOTING):
             node.master_id = advert.node_id
         return
-    hold_ns = min(advert.hold_ms * timing.NS_PER_MS, node.settings.hold_max_ns)
-    deadline_ns = event.received_ns + node.master_down_ns(now_ns, advert.interval_us * 1000) + hold_ns
-    roles.expect_master(node, advert.node_id, deadline_ns)
+    if node.settings.majority > 1 and not _grants(node, event, now_ns):
+        return
+    roles.expect_master(node, advert.node_id, _deadline_ns(node, event, now_ns))
     node.claim_heard_ns = event.received_ns
     node.extensions = 0
     node.send(now_ns)
@@ -170,6 +178,46 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
             node.asks_again_ns = now_ns + node.settings.demotion_half_life_ns
         node.adopts = False
         node.emit(StartDemotion(advert.term, advert.node_id))
+
+
+def _deadline_ns(node: Node, event: AdvertHeard, now_ns: int) -> int:
+    """Return until when the sender is believed in without a further advert, this node's own skew included."""
+    advert = event.advert
+    if node.settings.majority > 1:
+        node.follow_until_ns = event.received_ns + quorum.promise_length_ns(node, advert)
+        return node.follow_until_ns + node.skew_ns(now_ns)
+    hold_ns = min(advert.hold_ms * timing.NS_PER_MS, node.settings.hold_max_ns)
+    return event.received_ns + node.master_down_ns(now_ns, advert.interval_us * 1000) + hold_ns
+
+
+def _has_my_vote(node: Node, advert: Advert) -> bool:
+    return (advert.term, advert.node_id) == (node.persistent.vote_term, node.persistent.vote_for)
+
+
+def _grants(node: Node, event: AdvertHeard, now_ns: int) -> bool:
+    """Vote for the claim if this node may; tell whether the claim is to be followed at all.
+
+    A master that others have elected is followed without this node's vote too; a candidate is not.
+    """
+    advert = event.advert
+    if _has_my_vote(node, advert):
+        return True
+    if node.is_paused or not quorum.may_vote_for(node, advert, now_ns):
+        is_older = not quorum.is_fresh_enough(advert.freshness, node.freshness)
+        if advert.role is Role.PROMOTING and is_older and node.is_master_lost:
+            node.master_deadline_ns = None  # this node is the better candidate, and its turn has come
+            node.send(now_ns)
+        return advert.role is Role.MASTER
+    node.persist(term=max(node.persistent.term, advert.term), vote_term=advert.term, vote_for=advert.node_id)
+    quorum.keep_promise(node, advert, event.received_ns)
+    return True
+
+
+def _follow_suspended(node: Node, event: AdvertHeard, now_ns: int) -> None:
+    """Keep believing in the master of this node's vote while it asks for its lease back."""
+    if node.role is Role.BACKUP and event.advert.hold_ms:
+        roles.expect_master(node, event.advert.node_id, _deadline_ns(node, event, now_ns))
+        node.send(now_ns)
 
 
 def _on_report(node: Node, event: AdvertHeard, now_ns: int) -> None:

@@ -39,6 +39,9 @@ class Cause(Enum):
     LINK_DOWN = "the interface went down"
     LINK_UP = "the interface is up"
     LATE_WAKE = "woke up too late to trust its lease"
+    LEASE_LOST = "no majority has prolonged its lease"
+    NOT_ELECTED = "no majority voted for it"
+    ADOPTING = "asking for votes beside a running mfsmaster"
     RESTORED = "nobody else was elected meanwhile"
     MFSMASTER_LOST = "mfsmaster died or hangs"
     MFSMASTER_FAILS = "mfsmaster failed again"
@@ -77,6 +80,8 @@ class Flags(IntFlag):
     """The sender asks the master to hand over (preempt or a planned switchover)."""
     CAN_SPLIT = 32
     """The sender runs without an arbiter."""
+    NO_MASTER = 64
+    """The sender follows nobody and is bound by no promise: it would welcome an election (pre-vote)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,8 @@ class Advert:
 
     ``term`` is the newest term the sender has taken part in; for a claiming role, the term claimed.
     ``served_term`` is the newest term in which the sender knows that a mfsmaster served. ``hold_ms`` asks
-    receivers to consider the sender alive that long without a further advert (0: the usual rule).
+    receivers to consider the sender alive that long without a further advert (0: the usual rule); where a majority
+    decides it is the lease that the sender asks of those who voted for it.
     ``priority`` is the effective one, 0..255, larger is better; ``demotion`` is CARP's handicap of an ill node.
     """
 

@@ -3,6 +3,7 @@
 This is the Elector's memory, not its judgement; see elector.py for what the election decides.
 """
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -14,6 +15,10 @@ from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.transitions import TRANSITIONS
 from pycarpd.invariant import invariant
 
+SENT_MAX = 64
+"""How many of its own adverts a node remembers; a lease covers fewer."""
+RANKS_PER_INTERVAL = 8
+"""Eight equal candidates begin within one advert interval."""
 BLIND_EXTENSIONS_MAX = 20
 """How often in a row a node that lost adverts waits for the next ones: a flood delays a failover, and no more."""
 RESIGN_REPEATS = 3
@@ -34,6 +39,15 @@ class Fault(Enum):
     LINK = "the interface is down"
     WORKER = "the worker process is not running"
     NAME = "another node uses this node's name"
+
+
+@dataclass(frozen=True, slots=True)
+class SentAdvert:
+    """One of this node's own adverts; ``lease_ns`` is what it asked for, 0 for a report."""
+
+    sequence: int
+    sent_ns: int
+    lease_ns: int
 
 
 @dataclass(slots=True)
@@ -84,6 +98,14 @@ class Node:
     master_deadline_ns: int | None = None
     listen_deadline_ns: int | None = None
     name_deadline_ns: int | None = None
+    election_deadline_ns: int | None = None
+    follow_until_ns: int = 0
+    has_told_no_master: bool = False
+    promise_until_ns: int = 0
+    promised_to: int = 0
+    is_ready: bool = False
+    hold_ns: int = 0
+    sent: deque[SentAdvert] = field(default_factory=lambda: deque(maxlen=SENT_MAX))
     effects: list[Effect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -120,8 +142,14 @@ class Node:
         self.demotion_changed_ns = now_ns
 
     def skew_ns(self, now_ns: int) -> int:
-        """Return this node's own skew at the moment."""
-        return timing.skew_ns(self.settings.interval_ns, self.settings.priority, self.demotion(now_ns))
+        """Return this node's own skew at the moment.
+
+        Where votes count, equal candidates must not begin at one time, or each has only its own: their order in the
+        configuration sets them apart.
+        """
+        interval_ns = self.settings.interval_ns
+        rank_ns = interval_ns * self.settings.rank // RANKS_PER_INTERVAL if self.settings.majority > 1 else 0
+        return timing.skew_ns(interval_ns, self.settings.priority, self.demotion(now_ns)) + rank_ns
 
     def silence_ns(self) -> int:
         """Return the shortest silence after which some other node may have taken over."""
@@ -168,22 +196,38 @@ class Node:
         if wanted != self.persistent:
             invariant(wanted.term >= self.persistent.term, "terms only grow")
             self.persistent = wanted
+            self.effects = [e for e in self.effects if not isinstance(e, Persist)]  # one write an answer is enough
             self.emit(Persist(wanted))
 
-    def send(self, now_ns: int, *, hold_ms: int = 0) -> None:
+    def send(self, now_ns: int) -> None:
         """Send an advert (or, in a role that claims nothing, a report) and plan the next one."""
         if self.has_link is not True:
             self.advert_due_ns = now_ns + self.settings.interval_ns
             return
         invariant(not self.role.claims or self.claimed_term <= self.durable.term, "a claimed term is on disk first")
         self.sequence += 1
-        advert = self._advert(now_ns, hold_ms)
+        lease_ns = self._wanted_lease_ns(now_ns)
+        self.sent.append(SentAdvert(self.sequence, now_ns, lease_ns))
+        advert = self._advert(now_ns, lease_ns // timing.NS_PER_MS)
         self.has_asked = self.has_asked or Flags.WANTS_MASTER in advert.flags
         self.emit(Send(advert))
         self.advert_due_ns = now_ns + self.settings.interval_ns
-        if self.role is Role.MASTER:
-            self.lease_until_ns = now_ns + self.silence_ns() + hold_ms * timing.NS_PER_MS
+        if self.role is Role.MASTER and self.settings.majority == 1:
+            self.lease_until_ns = now_ns + self.silence_ns() + self.hold_ns
             self.emit(RenewLease(self.lease_until_ns))
+
+    def _wanted_lease_ns(self, now_ns: int) -> int:
+        """Return the lease that the next advert asks for: whole milliseconds, never more than voters grant.
+
+        A SUSPENDED node asks only while it hears a majority: one that cannot hear their answers must not bind them.
+        """
+        if self.settings.majority == 1:
+            return self.hold_ns if self.role is Role.MASTER else 0
+        hears = len(self.peers.live(now_ns, self.silence_ns())) + 1 >= self.settings.majority
+        if self.role.claims or (self.role is Role.SUSPENDED and hears):
+            lease_ns = min(self.silence_ns() + self.hold_ns, self.settings.hold_max_ns)
+            return lease_ns // timing.NS_PER_MS * timing.NS_PER_MS
+        return 0
 
     def say_resigned(self, now_ns: int) -> None:
         """Tell everybody, in one burst, that this node serves its term no more: it may be gone a moment later."""
@@ -198,13 +242,14 @@ class Node:
         if is_resigning:
             self.resign_repeats -= 1
         term = self.resigned_term if is_resigning else self.persistent.term
+        is_holding = self.role.claims or self.role is Role.SUSPENDED
         return Advert(
             node_id=self.settings.node_id,
             epoch=self.identity.epoch,
             sequence=self.sequence,
             nonce=self.identity.nonce,
             role=self.role,
-            term=self.claimed_term if self.role.claims else term,
+            term=self.claimed_term if is_holding else term,
             served_term=self.persistent.served_term,
             interval_us=self.settings.interval_ns // 1000,
             hold_ms=hold_ms,
@@ -221,9 +266,11 @@ class Node:
         )
 
     def _flags(self, now_ns: int, *, is_resigning: bool) -> Flags:
-        flags = Flags.CAN_SPLIT
+        flags = Flags.CAN_SPLIT if self.settings.majority == 1 else Flags(0)
         if not self.why_not:
             flags |= Flags.PROMOTABLE
+        if self.has_no_master(now_ns):
+            flags |= Flags.NO_MASTER
         if self.is_paused:
             flags |= Flags.PAUSED
         if self.settings.me.is_witness:
@@ -233,6 +280,15 @@ class Node:
         if self.wants_master(now_ns):
             flags |= Flags.WANTS_MASTER
         return flags
+
+    def is_bound(self, now_ns: int) -> bool:
+        """Tell whether this node has promised its vote to somebody for longer than until now."""
+        return self.settings.majority > 1 and now_ns < self.promise_until_ns
+
+    def has_no_master(self, now_ns: int) -> bool:
+        """Tell whether this node would welcome an election: the answer to a pre-vote, said in each report."""
+        is_free = self.role is Role.BACKUP and not self.is_bound(now_ns) and not self.is_paused
+        return is_free and now_ns >= self.follow_until_ns
 
     def wants_master(self, now_ns: int) -> bool:
         """Tell whether this node asks a worse master to hand over (preempt).

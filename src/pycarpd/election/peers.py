@@ -15,6 +15,11 @@ class Peer:
     heard_ns: int = 0
     hears_me: bool = False
 
+    def acknowledged(self, node_id: int, nonce: int) -> int:
+        """Return the sequence of that node's newest advert that this peer's newest advert acknowledges, 0 for none."""
+        acks = self.advert.acks if self.advert is not None else ()
+        return next((a.sequence for a in acks if a.node_id == node_id and a.nonce == nonce), 0)
+
     @property
     def is_promotable(self) -> bool:
         """True when its newest advert said that it could take over."""

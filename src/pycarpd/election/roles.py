@@ -1,10 +1,11 @@
 """Entering and leaving roles: what each change of role makes happen, in which order."""
 
-from pycarpd.election import timing
+from pycarpd.election import quorum, timing
 from pycarpd.election.effects import (
     AbortPromotion,
     AttachVip,
     PreserveFiles,
+    RenewLease,
     StartDemotion,
     StartPromotion,
     Stopped,
@@ -19,10 +20,14 @@ def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
         node.give_up_address()  # one that an earlier run has left behind
     node.move(cause, now_ns)
     node.claimed_term = 0
-    node.is_plan_started = node.is_plan_over = node.is_aborting = False
+    node.is_plan_started = node.is_plan_over = node.is_aborting = node.is_ready = False
+    node.election_deadline_ns = None
+    node.hold_ns = 0
     node.standby_of = (0, 0)
     node.listen_deadline_ns = None
     expect_master(node, 0, now_ns + node.master_down_ns(now_ns))
+    if cause not in (Cause.DEMOTED, Cause.NOT_ELECTED):
+        node.follow_until_ns = now_ns + node.silence_ns()  # one that has just come listens before it welcomes change
     if not node.adopts:
         node.emit(StartDemotion(node.persistent.term, 0))
     settle_faults(node, now_ns)
@@ -35,6 +40,7 @@ def expect_master(node: Node, master_id: int, deadline_ns: int) -> None:
     node.is_master_lost = False
     node.has_deferred = False
     node.has_woken_late = False
+    node.has_told_no_master = False
     node.has_lost_adverts = False
     node.blind_extensions = 0
 
@@ -54,7 +60,10 @@ def try_promotion(node: Node, now_ns: int) -> None:
     """Open a new term if there is no master and this host could serve; a fresher host is let go first, once."""
     if node.role is not Role.BACKUP or not node.is_master_lost or node.master_deadline_ns is not None:
         return
-    if not node.may_promote(now_ns):
+    if not node.may_promote(now_ns) or not quorum.may_open_term(node, now_ns):
+        return
+    if node.is_bound(now_ns):
+        node.master_deadline_ns = node.promise_until_ns
         return
     horizon_ns = node.master_down_ns(now_ns)
     fresher = node.peers.fresher_candidate(node.freshness, node.demotion(now_ns), now_ns, horizon_ns)
@@ -69,23 +78,55 @@ def start_promotion(node: Node, cause: Cause, now_ns: int) -> None:
     """Open a new term: nothing is advertised and no plan runs before the term is on disk."""
     node.claimed_term = node.persistent.term + 1
     node.move(cause, now_ns)
-    node.is_plan_started = node.is_plan_over = False
+    node.is_plan_started = node.is_plan_over = node.is_ready = False
     node.master_deadline_ns = None
     node.resign_repeats = 0
     node.advert_due_ns = None
-    node.persist(term=node.claimed_term)
+    claim_term(node, node.claimed_term, now_ns)
+
+
+def claim_term(node: Node, term: int, now_ns: int) -> None:
+    """Claim the term with this node's own vote; what follows waits until both are on disk."""
+    node.claimed_term = term
+    node.sent.clear()
+    if node.settings.majority > 1:
+        node.persist(term=term, vote_term=term, vote_for=node.settings.node_id)
+    else:
+        node.persist(term=term)
+    on_durable(node, node.durable, now_ns)
 
 
 def on_durable(node: Node, persistent: Persistent, now_ns: int) -> None:
     """Go on with what had to wait until the term was on disk."""
+    has_voted = (persistent.vote_term, persistent.vote_for) != (node.durable.vote_term, node.durable.vote_for)
     node.durable = persistent
-    if node.durable.term < node.claimed_term:
+    if has_voted and node.role is Role.BACKUP:
+        node.send(now_ns)  # a vote is told as soon as it may be
+    if not is_claim_durable(node):
         return
     if node.role is Role.PROMOTING and not node.is_plan_started:
+        if node.settings.majority > 1:
+            ask_for_votes(node, now_ns)
+            return
         node.send(now_ns)
         begin_plan(node, now_ns)
     elif node.role is Role.INIT and node.adopts and node.claimed_term:
         become_master(node, Cause.ADOPTED, now_ns)
+
+
+def is_claim_durable(node: Node) -> bool:
+    """Tell whether the claimed term, and this node's own vote for it where votes count, are on disk."""
+    own_vote = (node.claimed_term, node.settings.node_id)
+    has_vote = node.settings.majority == 1 or (node.durable.vote_term, node.durable.vote_for) == own_vote
+    return node.durable.term >= node.claimed_term and has_vote
+
+
+def ask_for_votes(node: Node, now_ns: int) -> None:
+    """Advertise the claim; one that nobody votes for in time is given up, unless it is for what runs here already."""
+    if node.election_deadline_ns is None and not node.adopts:
+        node.election_deadline_ns = now_ns + node.silence_ns() + node.skew_ns(now_ns)
+    if node.advert_due_ns is None:
+        node.send(now_ns)
 
 
 def begin_plan(node: Node, now_ns: int) -> None:
@@ -108,7 +149,10 @@ def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     node.master_id = node.settings.node_id
     node.master_deadline_ns = None
     node.listen_deadline_ns = None
+    node.election_deadline_ns = None
     node.emit(AttachVip(node.claimed_term))
+    if node.settings.majority > 1:
+        node.emit(RenewLease(node.lease_until_ns))
     node.send(now_ns)
     node.persist(served_term=max(node.persistent.served_term, node.claimed_term))
 
@@ -125,6 +169,9 @@ def listen(node: Node, now_ns: int) -> None:
     """Wait for as long as any successor must have advertised, if this node can hear at all."""
     if Fault.LINK in node.faults:
         node.listen_deadline_ns = None
+    elif node.settings.majority > 1:
+        node.listen_deadline_ns = None  # votes tell, not silence
+        node.advert_due_ns = now_ns
     else:
         node.listen_deadline_ns = now_ns + timing.listening_ns(node.settings.interval_ns, node.settings.missed_adverts)
         node.advert_due_ns = node.listen_deadline_ns
@@ -133,10 +180,12 @@ def listen(node: Node, now_ns: int) -> None:
 def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:
     """Give up the claim: address away first, then the plan; the resignation comes when mfsmaster is gone."""
     was = node.role
-    has_claimed = was is not Role.PROMOTING or node.durable.term >= node.claimed_term
-    if was is Role.MASTER:
+    has_claimed = was is not Role.PROMOTING or is_claim_durable(node)
+    if was is Role.MASTER or node.adopts:
         node.give_up_address()
     node.move(cause, now_ns)
+    node.is_ready = False
+    node.election_deadline_ns = None
     node.master_id = successor
     node.lease_until_ns = 0
     node.listen_deadline_ns = None

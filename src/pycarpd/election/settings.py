@@ -29,9 +29,19 @@ class ElectionSettings:
     start_wait_ns: int = 10_000_000_000
     """How long a node that has just started waits to hear from every other candidate before it promotes itself."""
 
+    @property
+    def majority(self) -> int:
+        """Return how many members, a node itself included, have to agree that it serves: one without an arbiter."""
+        return 1 if self.arbiter is Arbiter.NONE else len(self.members) // 2 + 1
+
     def member(self, node_id: int) -> Member | None:
         """Return the member of that id, or None for a stranger."""
         return next((m for m in self.members if m.node_id == node_id), None)
+
+    @property
+    def rank(self) -> int:
+        """Return this node's place in the list of members, 0 for the first."""
+        return next(i for i, m in enumerate(self.members) if m.node_id == self.node_id)
 
     @property
     def me(self) -> Member:

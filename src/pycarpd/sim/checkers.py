@@ -37,10 +37,11 @@ def claims_are_on_disk(node: SimNode, _event: ev.Event, effects: Effects) -> Non
 
 
 def address_only_with_a_master(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """Allow the address only to a MASTER, and to one that INIT has found serving."""
+    """Allow the address only to a MASTER, and to one that was found serving and asks to be confirmed."""
     del effects
     snapshot = node.snapshot
-    if snapshot is not None and snapshot.role is not Role.MASTER and snapshot.role is not Role.INIT:
+    allowed = (Role.MASTER, Role.INIT)
+    if snapshot is not None and snapshot.role not in allowed and not snapshot.adopts:
         require(node.host.vip_until_ns == 0, "only a MASTER has the address", node)
 
 

@@ -64,6 +64,9 @@ class Host:
     has_mfsmaster: bool = False
     vip_until_ns: int = 0
     """True time until which the kernel keeps the address: it has a finite lifetime."""
+    has_fence: bool = False
+    """Whether the kernel lets traffic for the address through only as long as the lease was renewed for."""
+    fence_until_ns: int = 0
     version: int = 1
     why_not: str = ""
 
@@ -78,9 +81,11 @@ class Host:
 
     def serves(self, now_ns: int) -> bool:
         """Tell whether clients can reach a mfsmaster here."""
-        return self.has_link and self.has_mfsmaster and self.holds_vip(now_ns)
+        is_open = not self.has_fence or now_ns < self.fence_until_ns
+        return self.has_link and self.has_mfsmaster and self.holds_vip(now_ns) and is_open
 
     def lose_power(self) -> None:
         """Forget what only lived in memory."""
         self.has_mfsmaster = False
         self.vip_until_ns = 0
+        self.fence_until_ns = 0

@@ -252,8 +252,9 @@ class SimNode:
             case fx.RenewLease(until_ns=until_ns):
                 if self.host.holds_vip(self._agenda.now_ns):
                     self.host.vip_until_ns = self.host.clock.true_ns(until_ns) + VIP_LIFETIME_NS
+                    self.host.fence_until_ns = self.host.clock.true_ns(until_ns)
             case fx.DetachVip():
-                self.host.vip_until_ns = 0
+                self.host.vip_until_ns = self.host.fence_until_ns = 0
             case fx.AnnounceVip() | fx.PreserveFiles() | fx.Transition() | fx.Stopped():
                 pass
             case _:

@@ -36,6 +36,7 @@ class WorldOptions:
     missed_adverts: int = 3
     preempt: bool = False
     strict: bool = True
+    arbiter: Arbiter = Arbiter.NONE
     witnesses: frozenset[str] = frozenset()
     priorities: dict[str, int] = field(default_factory=dict)
     weather: Weather = field(default_factory=Weather)
@@ -60,6 +61,8 @@ class World:
         self.history: deque[str] = deque(maxlen=HISTORY_MAX)
         self.masterships: list[tuple[int, str, int]] = []
         """Who became MASTER when (true time), in which term."""
+        self.terms: dict[int, str] = {}
+        """Who was MASTER of which term, where a majority decides."""
         self.changes = 0
         self.listeners: list[Listener] = [*RULES, TermKeeper().check, LeaseKeeper().check] if options.is_checked else []
         self.listeners.append(self._remember)
@@ -75,6 +78,19 @@ class World:
         """Check and remember one decision of a node."""
         for listener in self.listeners:
             listener(node, event, effects)
+        if self.options.is_checked and self.options.arbiter is Arbiter.MAJORITY:
+            self._check_majority(node)
+
+    def _check_majority(self, node: SimNode) -> None:
+        """At most one node serves at any instant (S2), and at most one has ever been MASTER of a term (S1)."""
+        servers = [n.name for n in self.servers()]
+        if len(servers) > 1:
+            raise CheckFailedError(f"S2: two nodes serve: {servers}")
+        snapshot = node.snapshot
+        if snapshot is not None and snapshot.role is Role.MASTER:
+            holder = self.terms.setdefault(snapshot.term, node.name)
+            if holder != node.name:
+                raise CheckFailedError(f"S1: {holder} and {node.name} were MASTER of term {snapshot.term}")
 
     def start(self) -> None:
         """Start every node that does not run."""
@@ -126,6 +142,13 @@ class World:
             raise CheckFailedError(self.report(f"somebody does not stand by: {others}"))
         return masters[0]
 
+    def require_running_master(self) -> str:
+        """Return the name of the one node that serves, whatever became of the others."""
+        servers = self.servers()
+        if len(servers) != 1 or self.masters() != servers:
+            raise CheckFailedError(self.report(f"not exactly one master: {[n.name for n in servers]}"))
+        return servers[0].name
+
     def require_settling(self) -> SimNode:
         """Run until the cluster must have settled, see that it has, and that it stays so."""
         self.run_for(self.settling_bound_ns())
@@ -148,7 +171,7 @@ class World:
             missed_adverts=options.missed_adverts,
             priority=options.priorities.get(member.name, 100),
             preempt=options.preempt,
-            arbiter=Arbiter.NONE,
+            arbiter=options.arbiter,
             strict=options.strict,
             tie_break=TieBreak.NUMERIC if options.strict else TieBreak.UCARP_LITTLE_ENDIAN,
             advbase=1,
@@ -158,7 +181,7 @@ class World:
         codec = CodecSettings(VHID, VIRTUAL_ADDRESS, member.node_id, self.members, options.strict, ring, password)
         drift = options.drift_ppm_max
         clock = DriftingClock(self.rng.randint(1, 1000) * NS_PER_S, self.rng.randint(-drift, drift))
-        host = Host(clock=clock, habits=options.habits)
+        host = Host(clock=clock, habits=options.habits, has_fence=options.arbiter is Arbiter.MAJORITY)
         return SimNode(settings, codec, host, self.agenda, self.network, self.rng, self)
 
     def _remember(self, node: SimNode, _event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:

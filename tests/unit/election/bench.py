@@ -122,6 +122,13 @@ class Bench:
         said = advert(role, term, by=by, **({"sequence": self._sequence} | changes))
         return self.tell(ev.AdvertHeard(said, by.address, is_proven, self.now))
 
+    def support(self, *, by: Member = SECOND, **changes: Any) -> list[fx.Effect]:
+        """Hear a voter that has this node's newest advert and has voted for its claim."""
+        node = self.elector._node
+        vote = {"vote_term": node.claimed_term, "vote_for": ME.node_id}
+        acks = (Ack(ME.node_id, NONCE, node.sequence),)
+        return self.hear(Role.BACKUP, node.claimed_term, by=by, acks=acks, **(vote | changes))
+
     def hear_plain(self, advbase: int, advskew: int) -> list[fx.Effect]:
         """Hear a ucarp host."""
         return self.tell(ev.PlainAdvertHeard(PlainAdvert(advbase, advskew, 1), UCARP, self.now))

@@ -141,7 +141,7 @@ def test_a_resignation_that_was_heard_is_acted_on_however_much_was_lost() -> Non
     assert bench.role() is Role.PROMOTING
 
 
-def test_only_a_claiming_node_has_a_claim_to_repeat() -> None:
+def test_only_a_master_has_a_claim_to_repeat() -> None:
     assert in_backup().elector.claim_due_ns is None
     master = in_master()
     assert master.elector.claim_due_ns is not None

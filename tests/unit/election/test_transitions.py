@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pycarpd.election import events as ev
-from pycarpd.election.model import Cause, Flags, Role
+from pycarpd.election.model import Arbiter, Cause, Flags, Role
 from pycarpd.election.transitions import TRANSITIONS, mermaid
 from pycarpd.invariant import InvariantError
 from tests.unit.election.bench import (
@@ -87,11 +87,32 @@ def _demoted() -> Bench:
     return bench
 
 
+def _unelected() -> Bench:
+    bench = in_backup(arbiter=Arbiter.MAJORITY)
+    bench.wait(S)
+    bench.hear(Role.BACKUP, 5, flags=Flags.PROMOTABLE | Flags.NO_MASTER)
+    return _waiting(bench)
+
+
+def _asking_beside_mfsmaster() -> Bench:
+    bench = Bench(arbiter=Arbiter.MAJORITY)
+    bench.tell(LINK_UP)
+    bench.tell(ev.WorkerReady(mfsmaster_serves=True, vip_is_held=True))
+    return _waiting(bench)
+
+
+def _confirmed() -> Bench:
+    bench = _asking_beside_mfsmaster()
+    bench.support()
+    return bench
+
+
 STOP, WORKER_LOST, NAME = ev.StopRequested(), ev.WorkerLost(), ev.NameClaimed()
 
 HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
     (Role.INIT, Cause.STARTED): in_backup,
     (Role.INIT, Cause.ADOPTED): _adopting,
+    (Role.INIT, Cause.ADOPTING): _asking_beside_mfsmaster,
     (Role.INIT, Cause.LINK_DOWN): lambda: _told(in_init, LINK_DOWN, WORKER_READY),
     (Role.BACKUP, Cause.MASTER_DOWN): in_promoting,
     (Role.BACKUP, Cause.MASTER_RESIGNED): _resigned_to,
@@ -100,6 +121,8 @@ HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
     (Role.BACKUP, Cause.WORKER_LOST): lambda: _told(in_backup, WORKER_LOST),
     (Role.BACKUP, Cause.DUPLICATE_NAME): lambda: _told(in_backup, NAME),
     (Role.PROMOTING, Cause.PROMOTION_READY): _ready,
+    (Role.PROMOTING, Cause.ADOPTED): _confirmed,
+    (Role.PROMOTING, Cause.NOT_ELECTED): _unelected,
     (Role.PROMOTING, Cause.PROMOTION_FAILED): lambda: _finished(in_promoting),
     (Role.PROMOTING, Cause.OUTRANKED): lambda: _outranked(in_promoting),
     (Role.PROMOTING, Cause.LINK_DOWN): lambda: _told(in_promoting, LINK_DOWN),
@@ -108,6 +131,7 @@ HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
     (Role.PROMOTING, Cause.WORKER_LOST): lambda: _told(in_promoting, WORKER_LOST),
     (Role.MASTER, Cause.LINK_DOWN): in_suspended,
     (Role.MASTER, Cause.LATE_WAKE): _late,
+    (Role.MASTER, Cause.LEASE_LOST): lambda: _waiting(_confirmed()),
     (Role.MASTER, Cause.MFSMASTER_LOST): lambda: _told(in_master, ev.MfsmasterLost(may_restart=True)),
     (Role.MASTER, Cause.MFSMASTER_FAILS): lambda: _told(in_master, ev.MfsmasterLost(may_restart=False)),
     (Role.MASTER, Cause.PROMOTION_FAILED): lambda: _finished(in_master),

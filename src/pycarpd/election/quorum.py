@@ -1,0 +1,128 @@
+"""Quorum leases: who may serve is what a majority of the members has promised, and for how long.
+
+Theory of operation. A voter that hears a claim it has voted for promises nobody else its vote until the receipt of
+the advert plus the lease that it asks for (``hold_ms``), stretched by the bound on clock drift. The holder counts from
+the *send* time of the newest of its adverts that a voter has acknowledged, shrunk by the same bound; its lease is what
+a majority, itself included, has promised at least. Since any two majorities have a member in common, and a member votes
+once in a term and only after its promise has run out, no two nodes hold a lease at one time, whatever the clocks show,
+as long as their drift stays within the bound (S1-S3, S5).
+
+A vote is on disk before it is told (``durable``). A voter that has restarted keeps the promise it may have given: it
+waits for the longest lease there is, unless it hears that the node it voted for does not serve any more.
+
+A candidate opens a term only when a majority says that it has no master (pre-vote): a node that returns from isolation
+disturbs nobody. A voter refuses a candidate whose metadata is older than its own, of another file system, or unknown
+(S6).
+
+With ``arbiter = "none"`` the majority is one: every node grants itself what it asks for, which is why it can split.
+"""
+
+from pycarpd.election.model import Advert, Flags, Freshness, Role
+from pycarpd.election.node import Node
+from pycarpd.election.peers import Peer
+
+DRIFT_PPM = 1000
+"""Bound on the difference between the rates of two nodes' clocks; crystals differ by less than 200."""
+PPM = 1_000_000
+NS_PER_MS = 1_000_000
+
+
+def stretched(duration_ns: int) -> int:
+    """Return the duration as a voter keeps it."""
+    return duration_ns + duration_ns * DRIFT_PPM // PPM
+
+
+def shrunk(duration_ns: int) -> int:
+    """Return the duration as a holder counts it."""
+    return duration_ns - duration_ns * DRIFT_PPM // PPM
+
+
+def supporters(node: Node) -> tuple[Peer, ...]:
+    """Return the proven peers whose newest advert says that they voted for this node's claim."""
+    return tuple(
+        p
+        for p in node.peers.all()
+        if p.is_proven
+        and p.advert is not None
+        and p.advert.vote_term == node.claimed_term
+        and p.advert.vote_for == node.settings.node_id
+    )
+
+
+def is_elected(node: Node) -> bool:
+    """Tell whether a majority has voted for this node's claim; its own vote is on disk."""
+    return len(supporters(node)) + 1 >= node.settings.majority
+
+
+def lease_until_ns(node: Node) -> int:
+    """Return until when a majority has promised, 0 for never: the weakest of the best promises that make one."""
+    wanted = node.settings.majority - 1
+    promises = sorted((_promised_until_ns(node, p) for p in supporters(node)), reverse=True)
+    return promises[wanted - 1] if 0 < wanted <= len(promises) else 0
+
+
+def _promised_until_ns(node: Node, peer: Peer) -> int:
+    """Return what the voter's newest acknowledgement is worth: exactly that advert's lease, from when it was sent."""
+    acknowledged = peer.acknowledged(node.settings.node_id, node.identity.nonce)
+    sent = next((s for s in reversed(node.sent) if s.sequence == acknowledged), None)
+    return sent.sent_ns + shrunk(sent.lease_ns) if sent is not None and sent.lease_ns else 0
+
+
+def promise_length_ns(node: Node, advert: Advert) -> int:
+    """Return for how long a follower of that advert promises its vote to nobody else."""
+    return stretched(min(advert.hold_ms * NS_PER_MS, node.settings.hold_max_ns))
+
+
+def keep_promise(node: Node, advert: Advert, received_ns: int) -> None:
+    """Be bound by a claim of the node that has this one's vote, in whatever role this node is.
+
+    The holder counts on it as soon as it hears that the advert was acknowledged, and every newest advert is.
+    """
+    has_vote = (advert.term, advert.node_id) == (node.persistent.vote_term, node.persistent.vote_for)
+    if node.settings.majority > 1 and has_vote and advert.hold_ms:
+        node.promised_to = advert.node_id
+        node.promise_until_ns = max(node.promise_until_ns, received_ns + promise_length_ns(node, advert))
+
+
+def bind_after_restart(node: Node, now_ns: int) -> None:
+    """Keep the promise that an earlier run of this voter may have given."""
+    if node.settings.majority > 1 and node.persistent.vote_for not in (0, node.settings.node_id):
+        node.promised_to = node.persistent.vote_for
+        node.promise_until_ns = now_ns + stretched(node.settings.hold_max_ns)
+
+
+def release_promise(node: Node, advert: Advert, now_ns: int) -> None:
+    """Forget a promise whose holder says that it serves no more: the address left it before it could say so."""
+    has_resigned = Flags.RESIGNED in advert.flags
+    if node.promised_to == advert.node_id and (has_resigned or advert.role in (Role.BACKUP, Role.FAULT)):
+        node.promise_until_ns = min(node.promise_until_ns, now_ns)
+
+
+def may_vote_for(node: Node, advert: Advert, now_ns: int) -> bool:
+    """Tell whether this node may give its vote to the sender of the claim (S1, S5, S6)."""
+    persistent = node.persistent
+    if advert.term < max(persistent.vote_term, persistent.served_term):
+        return False
+    if advert.term == persistent.vote_term:
+        return advert.node_id == persistent.vote_for
+    if node.is_bound(now_ns) and node.promised_to != advert.node_id:
+        return False
+    return advert.role is Role.MASTER or is_fresh_enough(advert.freshness, node.freshness)
+
+
+def is_fresh_enough(theirs: Freshness | None, own: Freshness | None) -> bool:
+    """Tell whether a candidate's metadata is known and at least as new as this voter's, of the same file system."""
+    if theirs is None:
+        return False
+    return own is None or (theirs.metaid == own.metaid and theirs.version >= own.version)
+
+
+def may_open_term(node: Node, now_ns: int) -> bool:
+    """Tell whether a majority has no master."""
+    horizon_ns = node.master_down_ns(now_ns) + node.silence_ns()
+    agreeing = sum(
+        1
+        for p in node.peers.live(now_ns, horizon_ns)
+        if p.advert is not None and (Flags.NO_MASTER in p.advert.flags or Flags.RESIGNED in p.advert.flags)
+    )
+    return agreeing + 1 >= node.settings.majority

@@ -1,0 +1,201 @@
+"""Votes, promises and quorum leases of one Elector whose peers say what the test wants."""
+
+from typing import Any
+
+import pytest
+
+from pycarpd.election import effects as fx
+from pycarpd.election import events as ev
+from pycarpd.election import quorum
+from pycarpd.election.model import Arbiter, Cause, Flags, Freshness, Member, Persistent, Role
+from tests.unit.election.bench import FRESH, INTERVAL, ME, MS, SECOND, THIRD, Bench, S, in_backup
+
+LEASE_MS = 750
+WELCOMING = Flags.PROMOTABLE | Flags.NO_MASTER
+
+
+def majority(**changes: Any) -> Bench:
+    return in_backup(arbiter=Arbiter.MAJORITY, **changes)
+
+
+def candidate() -> Bench:
+    bench = majority()
+    bench.wait(S)
+    bench.hear(Role.BACKUP, 5, flags=WELCOMING)
+    assert bench.role() is Role.PROMOTING
+    return bench
+
+
+def master() -> Bench:
+    bench = candidate()
+    bench.support()
+    bench.tell(ev.PromotionReady(bench.term))
+    bench.tell(ev.PromotionFinished(bench.term, is_ok=True))
+    assert bench.role() is Role.MASTER
+    return bench
+
+
+def claim(
+    bench: Bench, term: int, *, by: Member = SECOND, role: Role = Role.PROMOTING, **changes: Any
+) -> fx.Persist | None:
+    bench.hear(role, term, by=by, **({"hold_ms": LEASE_MS} | changes))
+    return next(iter(bench.got(fx.Persist)), None)
+
+
+def vote_of(bench: Bench) -> tuple[int, int]:
+    persistent = bench.elector._node.durable
+    return persistent.vote_term, persistent.vote_for
+
+
+def test_nobody_opens_a_term_alone() -> None:
+    bench = majority()
+    bench.wait(20 * S)
+    assert bench.role() is Role.BACKUP
+
+
+def test_a_term_is_opened_when_a_majority_has_no_master() -> None:
+    bench = candidate()
+    assert vote_of(bench) == (6, ME.node_id)
+
+
+def test_nothing_is_promoted_before_a_majority_has_voted() -> None:
+    bench = candidate()
+    assert not bench.got(fx.StartPromotion)
+    bench.support()
+    assert bench.got(fx.StartPromotion) == [fx.StartPromotion(6)]
+
+
+def test_a_vote_for_somebody_else_is_no_support() -> None:
+    bench = candidate()
+    bench.support(vote_for=THIRD.node_id)
+    bench.support(by=THIRD, vote_term=5)
+    assert not bench.got(fx.StartPromotion)
+
+
+def test_an_unproven_voter_is_no_support() -> None:
+    bench = candidate()
+    bench.support(is_proven=False)
+    assert not bench.got(fx.StartPromotion)
+
+
+def test_the_lease_counts_from_the_send_time_of_the_acknowledged_advert() -> None:
+    bench = candidate()
+    sent_ns = bench.elector._node.sent[-1].sent_ns
+    bench.now += 200 * MS
+    bench.support()
+    assert bench.elector.snapshot(bench.now).lease_until_ns == sent_ns + quorum.shrunk(LEASE_MS * MS)
+
+
+def test_an_acknowledgement_of_another_run_is_worth_nothing() -> None:
+    bench = master()
+    before = bench.elector.snapshot(bench.now).lease_until_ns
+    bench.now += 100 * MS
+    node = bench.elector._node
+    stale = (type(node.peers.acks()[0])(ME.node_id, 0xBAD, node.sequence),)
+    bench.hear(Role.BACKUP, 6, vote_term=6, vote_for=ME.node_id, acks=stale)
+    assert bench.elector.snapshot(bench.now).lease_until_ns == before
+
+
+def test_a_master_whose_lease_runs_out_lets_the_address_go_and_keeps_mfsmaster() -> None:
+    bench = master()
+    effects = bench.wait(2 * S)
+    assert bench.role() is Role.SUSPENDED
+    assert any(isinstance(e, fx.DetachVip) for e in effects)
+    assert not any(isinstance(e, fx.StartDemotion) for e in effects)
+
+
+def test_a_suspended_master_serves_on_when_the_same_voters_are_heard_again() -> None:
+    bench = master()
+    bench.wait(2 * S)
+    bench.hear(Role.BACKUP, 6, vote_term=6, vote_for=ME.node_id)  # heard again: from now on it asks
+    bench.wait(INTERVAL)
+    bench.support()
+    assert bench.role() is Role.MASTER
+    assert (Role.SUSPENDED, Cause.RESTORED) in bench.causes
+
+
+def test_a_suspended_master_that_hears_nobody_binds_nobody() -> None:
+    bench = master()
+    bench.wait(3 * S)
+    sent = [e.advert for e in bench.wait(S) if isinstance(e, fx.Send)]
+    assert sent
+    assert {a.hold_ms for a in sent} == {0}
+
+
+def test_a_vote_is_on_disk_before_it_is_told() -> None:
+    bench = majority()
+    bench.wait(S)
+    bench.writes = False
+    persist = claim(bench, 6)
+    assert persist is not None
+    assert (persist.persistent.vote_term, persist.persistent.vote_for) == (6, SECOND.node_id)
+    assert all(s.advert.vote_for == 0 for s in bench.got(fx.Send))
+    bench.tell(ev.StatePersisted(persist.persistent))
+    assert [(s.advert.vote_term, s.advert.vote_for) for s in bench.got(fx.Send)] == [(6, SECOND.node_id)]
+
+
+def test_one_vote_a_term_across_restarts() -> None:
+    bench = Bench(Persistent(6, 5, 6, THIRD.node_id), arbiter=Arbiter.MAJORITY)
+    bench.tell(ev.LinkChanged(is_up=True))
+    bench.tell(ev.WorkerReady(mfsmaster_serves=False, vip_is_held=False))
+    bench.wait(30 * S)
+    claim(bench, 6)
+    assert vote_of(bench) == (6, THIRD.node_id)
+
+
+def test_a_restarted_voter_keeps_the_promise_it_may_have_given() -> None:
+    bench = Bench(Persistent(5, 5, 5, THIRD.node_id), arbiter=Arbiter.MAJORITY)
+    bench.tell(ev.LinkChanged(is_up=True))
+    bench.tell(ev.WorkerReady(mfsmaster_serves=False, vip_is_held=False))
+    bench.wait(9 * S)
+    claim(bench, 6)
+    assert vote_of(bench) == (5, THIRD.node_id)
+    bench.wait(2 * S)
+    claim(bench, 6)
+    assert vote_of(bench) == (6, SECOND.node_id)
+
+
+def test_a_promise_is_kept_until_the_lease_has_run_out() -> None:
+    bench = majority()
+    bench.wait(S)
+    claim(bench, 6, by=THIRD)
+    bench.now += LEASE_MS * MS
+    claim(bench, 7)
+    assert vote_of(bench) == (6, THIRD.node_id)
+    bench.now += 2 * MS
+    claim(bench, 7)
+    assert vote_of(bench) == (7, SECOND.node_id)
+
+
+def test_a_resignation_frees_the_voter_at_once() -> None:
+    bench = majority()
+    bench.wait(S)
+    claim(bench, 6, by=THIRD)
+    bench.hear(Role.DEMOTING, 6, by=THIRD, flags=Flags.RESIGNED)
+    claim(bench, 7)
+    assert vote_of(bench) == (7, SECOND.node_id)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "is_granted"),
+    [
+        (FRESH, True),
+        (Freshness(FRESH.metaid, FRESH.version + 1), True),
+        (Freshness(FRESH.metaid, FRESH.version - 1), False),
+        (Freshness(FRESH.metaid + 1, FRESH.version + 1), False),
+        (None, False),
+    ],
+)
+def test_a_candidate_is_at_least_as_fresh_as_each_voter(theirs: Freshness | None, is_granted: bool) -> None:
+    bench = majority()
+    bench.wait(S)
+    claim(bench, 6, freshness=theirs)
+    assert (vote_of(bench) == (6, SECOND.node_id)) is is_granted
+
+
+def test_a_planned_restart_waits_until_a_majority_knows() -> None:
+    bench = master()
+    bench.tell(ev.StopRequested(keep_serving=True))
+    assert not bench.got(fx.Stopped)
+    bench.support()
+    assert bench.got(fx.Stopped)
