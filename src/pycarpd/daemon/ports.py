@@ -11,14 +11,16 @@ from ipaddress import ip_address
 from pycarpd.election.model import Role
 from pycarpd.linux.advert_socket import AdvertSocket, Datagram, SendResult
 from pycarpd.linux.announce import Announcer, Claim
+from pycarpd.linux.bpf import AdvertShape
 from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.link import AddressRemoved, LinkChanged, LinkMonitor, Overrun, interface_state
 from pycarpd.settings import DaemonSettings
+from pycarpd.wire import carp, trailer
 
 GROUP = "224.0.0.18"
 RETRY_NS = 1_000_000_000
-DRAIN_MAX = 2048
-"""At most so many datagrams are taken in one round; the queue of the socket is shorter."""
+DRAIN_MAX = 4096
+"""At most so many datagrams are taken in one round: more than the socket's 2 MiB hold, at 512 bytes or more each."""
 FAILURES_MAX = 3
 """ucarp takes itself for ill after three failed sends in a row, and for well after three good ones."""
 
@@ -43,7 +45,11 @@ class Ports:
         """How often the sockets were opened; their descriptors' numbers may be the same each time."""
         self.retry_ns: int | None = None
         others = (m for m in settings.election.members if m.node_id != settings.election.node_id)
-        self._members = tuple(str(ip_address(m.address)) for m in others)
+        addresses = tuple(m.address for m in others)
+        self._members = tuple(str(ip_address(address)) for address in addresses)
+        # Beside ucarp an advert may come from anywhere, and without a trailer.
+        self._shape = _shape_of(addresses) if settings.election.strict and addresses else None
+        self._told_overflows = 0
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait on; they change when ``refresh`` has opened the sockets anew."""
@@ -72,7 +78,7 @@ class Ports:
     def _reopen(self, index: int, now_ns: int) -> None:
         self._close()
         settings = self._settings
-        advert_socket = AdvertSocket(settings.interface, settings.own_address, vhid=settings.vhid, group=GROUP)
+        advert_socket = AdvertSocket(settings.interface, settings.own_address, GROUP, settings.vhid, self._shape)
         self._announcer = Announcer(settings.interface)
         fault = advert_socket.open() or self._announcer.open()
         if fault is not None:
@@ -108,6 +114,12 @@ class Ports:
     def overflow_count(self) -> int:
         """Return how many datagrams the kernel has dropped for want of room since the socket was opened."""
         return self._advert_socket.overflow_count if self._advert_socket is not None else 0
+
+    def has_lost_datagrams(self) -> bool:
+        """Tell whether the kernel has dropped datagrams for want of room since this was last asked."""
+        is_news = self.overflow_count not in (0, self._told_overflows)
+        self._told_overflows = self.overflow_count
+        return is_news
 
     def send(self, payload: bytes, role: Role) -> bool:
         """Send an advert to whom it concerns; True if sending has begun to fail, or works again, for good.
@@ -160,3 +172,15 @@ class Ports:
     def claims(self) -> tuple[Claim, ...]:
         """Return the claims of addresses by other hardware addresses since the last call."""
         return tuple(self._announcer.read_claims()) if self._advert_socket is not None else ()
+
+
+def _shape_of(sources: tuple[bytes, ...]) -> AdvertShape:
+    """Return what the members' adverts look like to the kernel: a CARP header, then a trailer as long as it says."""
+    return AdvertShape(
+        sources=sources,
+        shortest=trailer.SHORTEST,
+        mark_at=carp.CARP_LENGTH,
+        mark=trailer.MAGIC,
+        length_at=carp.CARP_LENGTH + trailer.LENGTH_AT,
+        length_from=carp.CARP_LENGTH,
+    )

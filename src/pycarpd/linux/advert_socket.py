@@ -1,8 +1,8 @@
 """The raw socket of the adverts: IP protocol 112 on one interface, IPv4.
 
-The kernel already drops other VHIDs and our own adverts (BPF), stamps each datagram when it arrives, and counts those
-that found the queue full. The time to live is handed up and judged with the rest of the advert. The source
-address of every datagram sent is the member's own, because the receivers' digest covers it.
+The kernel already drops other VHIDs and our own adverts, and on request whatever has not the shape of a member's advert
+(BPF); it stamps each datagram when it arrives, and counts those that found the queue full. The source address of every
+datagram sent is the member's own, because the receivers' digest covers it.
 """
 
 import errno
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pycarpd.invariant import InvariantError, invariant
-from pycarpd.linux.bpf import advert_filter, attach_filter
+from pycarpd.linux.bpf import AdvertShape, advert_filter, attach_filter
 from pycarpd.linux.clock import boottime_ns, realtime_offset_ns
 from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.netlink import interface_index
@@ -24,6 +24,7 @@ _TTL = 255
 _TOS_NETWORK_CONTROL = 0xC0
 _PRIORITY_INTERACTIVE = 6
 _RECEIVE_BUFFER_BYTES = 1 << 20
+"""Doubled by the kernel: some 2000 datagrams. A longer queue would only make adverts older before they are read."""
 _DATAGRAM_BYTES_MAX = 4096
 """More than any advert; a longer datagram is cut, and refused for its length by whoever decodes it."""
 _ANCILLARY_BYTES = 256
@@ -70,18 +71,19 @@ class Datagram:
 
 
 class AdvertSocket:
-    """Sends and receives adverts of one VHID on one interface.
+    """Sends and receives adverts of one VHID on one interface; with *shape* it hears nothing of another shape.
 
     ``overflow_count`` counts datagrams that found the receive queue full since the socket was opened (SO_RXQ_OVFL),
     ``receive_error_count`` errors reported by receive, ``send_errno`` is the number of the last failed send.
     """
 
-    def __init__(self, interface: str, source: str, group: str, vhid: int) -> None:
+    def __init__(self, interface: str, source: str, group: str, vhid: int, shape: AdvertShape | None = None) -> None:
         invariant(0 < vhid <= 255, f"VHID {vhid}")  # noqa: PLR2004 -- one byte on the wire
         self._interface = interface
         self._source = socket.inet_aton(source)
         self._group = socket.inet_aton(group)
         self._vhid = vhid
+        self._shape = shape
         self._socket: socket.socket | None = None
         self._index = 0
         self._stamps = StampConverter(0, 0)
@@ -176,7 +178,7 @@ class AdvertSocket:
 
     def _configure(self, channel: socket.socket) -> None:
         """Set what does not depend on the interface's index. The filter comes first, so that nothing slips by."""
-        attach_filter(channel, advert_filter(CARP_PROTOCOL, self._vhid, self._source))
+        attach_filter(channel, advert_filter(CARP_PROTOCOL, self._vhid, self._source, self._shape))
         for level, option, value in (
             (socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES),
             (socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1),

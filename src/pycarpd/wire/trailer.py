@@ -56,6 +56,8 @@ from pycarpd.wire.carp import CARP_LENGTH, RESIGN, CarpHeader
 from pycarpd.wire.verdict import Verdict
 
 MAGIC: Final = 0x7063
+LENGTH_AT: Final = 4
+"""Where the trailer says how long it is, from its own first byte."""
 GENERATION: Final = 0
 REVISION: Final = 1
 MAC_LENGTH: Final = 32

@@ -1,12 +1,13 @@
 """The heartbeat's sockets follow their interface: down and up, deleted and made again; nothing raises meanwhile."""
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from pycarpd.daemon.ports import FAILURES_MAX, Ports
-from pycarpd.election.model import Role
+from pycarpd.election.model import Member, Role
 from pycarpd.linux.clock import boottime_ns
 from tests.netns.linux_fixtures import Lab, eventually, in_child, pair, wait_readable
 from tests.unit.daemon.values import daemon_settings
@@ -14,7 +15,8 @@ from tests.unit.daemon.values import daemon_settings
 pytestmark = pytest.mark.netns
 
 VHID = 10
-PAYLOAD = bytes((0x21, VHID)) + bytes(34)
+TRAILER = struct.pack(">HBBH", 0x7063, 1, 0, 160) + bytes(154)
+PAYLOAD = bytes((0x21, VHID)) + bytes(34) + TRAILER
 VIP = "192.0.2.100"
 
 
@@ -29,7 +31,11 @@ class Host:
 
     def __init__(self, address: str = "192.0.2.1") -> None:
         self.logged: list[str] = []
-        self.ports = Ports(daemon_settings(own_address=address), lambda _level, text: self.logged.append(text))
+        settings = daemon_settings(own_address=address)
+        members = tuple(Member(n, f"meta{n}", bytes([192, 0, 2, n])) for n in (1, 2))
+        election = replace(settings.election, members=members, node_id=members[address == "192.0.2.2"].node_id)
+        settings = replace(settings, election=election)
+        self.ports = Ports(settings, lambda _level, text: self.logged.append(text))
         self.removed: list[str] = []
 
     def follow(self) -> None:
