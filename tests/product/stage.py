@@ -1,0 +1,256 @@
+"""The stage of the failover scenarios: one whole cluster, what it must be like between them, and a client that writes.
+
+Everything is judged from outside: addresses as each host's kernel has them, lock files, captures on the switch, the
+client's own log. pycarpd is asked only whether a standby could take over.
+"""
+
+import http.client
+import itertools
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from netns.cluster import Cluster, Options
+from netns.commands import LaboratoryError, boottime_ns, eventually
+from netns.faults import find, heal, inject
+from netns.moosefs import answers
+from netns.owner import Owner
+from netns.topology import VIP
+from netns.watch import Change
+from netns.writer import Acknowledged, Writer, read_log
+
+T = TypeVar("T")
+
+SETTLE_WITHIN_S = 60.0
+WRITES_WITHIN_S = 30.0
+FILES_BEFORE = 30
+FILES_AFTER = 30
+GAP_MS = 10_000
+NS_PER_S = 1_000_000_000
+_names = (f"w{number}" for number in itertools.count(1))
+
+
+class _Control(http.client.HTTPConnection):
+    """The control socket of one pycarpd: a status in milliseconds, where pycarpctl takes a second of CPU time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=3.0)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def within(predicate: Callable[[], T | None], within_s: float, what: str) -> T:
+    """Return the first truthy value of the predicate, asked ten times a second; fails after *within_s*."""
+    return eventually(predicate, within_s, what, every_s=0.1)
+
+
+@dataclass(slots=True)
+class Stage:
+    """A cluster of three metadata hosts, a chunkserver and a client, healthy between scenarios."""
+
+    owner: Owner
+    cluster: Cluster
+    restarted_on: set[int] = field(default_factory=set)
+    """Workers that have restarted mfsmaster in place: they hand over when it dies again within minutes."""
+
+    @classmethod
+    def build(cls) -> Self:
+        """Build the cluster and bring it up."""
+        owner = Owner()
+        try:
+            cluster = Cluster.build(owner, Options())
+            cluster.start()
+        except BaseException:
+            owner.keep_files = True
+            owner.release()
+            raise
+        return cls(owner, cluster)
+
+    def close(self, *, keep_files: bool) -> None:
+        """Take the cluster down; with *keep_files* logs and captures stay."""
+        self.owner.keep_files = keep_files
+        self.owner.release()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return the metadata hosts."""
+        return self.cluster.daemons.hosts
+
+    def others(self, host: str) -> list[str]:
+        """Return the other metadata hosts."""
+        return [name for name in self.hosts if name != host]
+
+    def status(self, host: str) -> dict[str, Any]:
+        """Return a host's status, empty when its pycarpd does not answer."""
+        control = _Control(self.cluster.topology.host_directory(host) / "run" / "control.sock")
+        try:
+            control.request("GET", "/status")
+            answer: dict[str, Any] = json.loads(control.getresponse().read())
+        except (OSError, http.client.HTTPException, json.JSONDecodeError):
+            return {}
+        finally:
+            control.close()
+        return answer
+
+    def role(self, host: str) -> str:
+        """Return the role a host says it has, "" when it does not answer."""
+        return str(self.status(host).get("role", ""))
+
+    def pid(self, host: str, what: str) -> int:
+        """Return the main process of that name on a host, 0 if there is none."""
+        found = find(self.cluster, host, what)
+        return found[0].pid if found else 0
+
+    def log(self, host: str) -> str:
+        """Return all that pycarpd on a host has said."""
+        path = self.cluster.daemons.log(host)
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def unrest(self, hosts: tuple[str, ...] = ()) -> tuple[str, str]:
+        """Return the master and "", or what is not as it must be: one master, one VIP, one mfsmaster, ready standbys.
+
+        *hosts* are those that are to take part, all of them if none is named.
+        """
+        present = hosts or self.hosts
+        serving = [host for host in self.cluster.moosefs.serving_hosts() if host in present]
+        holders = [host for host in self.cluster.topology.holders_of(VIP) if host in present]
+        if len(serving) != 1 or holders != serving:
+            return "", f"mfsmaster on {serving}, VIP on {holders}"
+        (master,) = serving
+        statuses = {host: self.status(host) for host in present}
+        troubles = [f"{h}: {t}" for h, s in statuses.items() if (t := self._trouble(h, s, is_master=h == master))]
+        return master, "; ".join(troubles)
+
+    def _trouble(self, host: str, status: dict[str, Any], *, is_master: bool) -> str:
+        wanted = "MASTER" if is_master else "BACKUP"
+        if status.get("role") != wanted:
+            return f"role {status.get('role')}, wanted {wanted}"
+        if not is_master and not status["freshness"]["promotable"]:
+            return f"not promotable: {status['freshness']['why_not']}"
+        if self.cluster.moosefs.lock_holder(host, "mfsmetalogger") is None:
+            return "its mfsmetalogger does not run"
+        return ""
+
+    def settle(self, within_s: float = SETTLE_WITHIN_S, hosts: tuple[str, ...] = ()) -> str:
+        """Wait until all is as it must be, twice in a row, and return the master; raises AssertionError."""
+        deadline = time.monotonic() + within_s
+        calm = 0
+        while True:
+            master, unrest = self.unrest(hosts)
+            calm = 0 if unrest or not master else calm + 1
+            if calm == 2:
+                return master
+            if time.monotonic() >= deadline:
+                raise AssertionError(f"not settled after {within_s:g} s: {unrest}")
+            time.sleep(0.3)
+
+    def is_healthy(self) -> bool:
+        """Tell whether the next scenario can use the cluster as it is."""
+        try:
+            self.settle(20.0)
+            return all(answers(mount) for mount in self.cluster.mounts.values())
+        except (AssertionError, LaboratoryError):
+            return False
+
+    def fresh_master(self) -> str:
+        """Return the master, one whose worker has not restarted mfsmaster in place yet (it hands over if need be)."""
+        master = self.settle()
+        if self.pid(master, "worker") in self.restarted_on:
+            self.cluster.daemons.stop(master)
+            self.cluster.daemons.start(master)
+            master = self.settle()
+        self.restarted_on.add(self.pid(master, "worker"))
+        return master
+
+    @contextmanager
+    def scenario(self, *, gap_ms: float = GAP_MS, may_lose: bool = False) -> Iterator["Scene"]:
+        """Let a client write all the while.
+
+        Afterwards the cluster is whole again, the client has gone on, waited no longer than *gap_ms*, and every file
+        that was acknowledged to it is there to the last byte (or, where it *may_lose* files, those that are there).
+        """
+        name = next(_names)
+        client = self.cluster.clients[0]
+        writer = Writer(self.owner, self.cluster.mounts[client], name)
+        try:
+            writer.wait_for(FILES_BEFORE, WRITES_WITHIN_S)
+            scene = Scene(self, writer, self.settle(), boottime_ns())
+            yield scene
+            scene.successor = self.settle()
+            writer.wait_for(len(scene.files()) + FILES_AFTER, WRITES_WITHIN_S)
+        finally:
+            report = writer.stop()
+        mount = self.cluster.moosefs.mount(client, f"verify-{name}")
+        verdict = writer.verify(mount)
+        self.cluster.moosefs.unmount(mount)
+        assert verdict.is_good or (may_lose and not verdict.short + verdict.wrong), f"{verdict}"
+        assert verdict.checked == report.acknowledged
+        assert not report.errors, f"the client was given errors: {report.errors[:3]}"
+        assert report.longest_gap_ms < gap_ms, f"{report}"
+        assert self.settle(5.0) == scene.successor
+
+
+@dataclass(slots=True)
+class Scene:
+    """One scenario while it is played: who was master when it began, and what the witnesses have seen since."""
+
+    stage: Stage
+    writer: Writer
+    master: str
+    began_ns: int
+    successor: str = ""
+
+    def files(self) -> list[Acknowledged]:
+        """Return the files acknowledged so far."""
+        return read_log(self.writer.log)[0]
+
+    def inject(self, fault: str, host: str, argument: str = "") -> int:
+        """Bring a fault about; returns when (CLOCK_BOOTTIME)."""
+        return inject(self.stage.cluster, fault, host, argument).at_ns
+
+    def heal(self, fault: str, host: str, argument: str = "") -> int:
+        """Mend a fault; returns when (CLOCK_BOOTTIME)."""
+        return heal(self.stage.cluster, fault, host, argument).at_ns
+
+    def await_writes(self, within_s: float = WRITES_WITHIN_S) -> None:
+        """Wait until the client writes again: until a file that it begins from now on is acknowledged."""
+        self.writer.wait_after(boottime_ns(), within_s)
+
+    def await_master(self, not_on: str = "", within_s: float = WRITES_WITHIN_S) -> str:
+        """Wait until a host other than *not_on* says MASTER, has the VIP and a mfsmaster; returns it."""
+        cluster = self.stage.cluster
+
+        def successor() -> str | None:
+            serving = set(cluster.moosefs.serving_hosts()) & set(cluster.topology.holders_of(VIP)) - {not_on}
+            return next((host for host in serving if self.stage.role(host) == "MASTER"), None)
+
+        return within(successor, within_s, f"a host other than {not_on or 'none'} serves")
+
+    def vip_changes(self) -> list[Change]:
+        """Return where the VIP came and went since the scenario began, as the kernels told."""
+        return [c for c in self.stage.cluster.changes() if c.at_ns > self.began_ns and c.detail == VIP]
+
+    def assert_no_overlap(self, *dead: str) -> None:
+        """Assert that at no time two hosts had the VIP; *dead* hosts, which nothing could reach, do not count."""
+        holders = {self.master} - set(dead)
+        for change in self.vip_changes():
+            if change.host in dead:
+                continue
+            (holders.add if change.what == "address-added" else holders.discard)(change.host)
+            assert len(holders) <= 1, f"{sorted(holders)} had the VIP together: {self.vip_changes()}"
+
+    def gap_ms_around(self, at_ns: int) -> float:
+        """Return how long the client waited for the first file that was done after a moment."""
+        done = [file.done_ns for file in self.files()]
+        before = max((d for d in done if d <= at_ns), default=self.began_ns)
+        after = min((d for d in done if d > at_ns), default=boottime_ns())
+        return (after - before) / 1e6
