@@ -252,6 +252,7 @@ def play(story: Story, options: Options, screen: Screen, *, keep: bool) -> None:
 def demo(
     hosts: Annotated[int, typer.Option(min=2, max=9, help="Metadata hosts.")] = 3,
     profile: Annotated[str, typer.Option(help="default, fast or ucarp.")] = "default",
+    arbiter: Annotated[str, typer.Option(help="majority or none; two hosts can have no majority.")] = "majority",
     as_json: Annotated[bool, typer.Option("--json", help="The outcome as JSON; the timeline to stderr.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep logs, captures and data (kept anyway when bad).")] = False,
 ) -> None:
@@ -266,7 +267,7 @@ def demo(
     story = Story(profile)
     screen.start()
     try:
-        play(story, Options(hosts=hosts, settings=Settings(profile)), screen, keep=keep)
+        play(story, Options(hosts=hosts, settings=Settings(profile, arbiter)), screen, keep=keep)
     finally:
         screen.stop()
     screen.console.print(_verdict(story))
