@@ -20,6 +20,7 @@ from pycarpd.control.server import serve_tcp, serve_unix
 from pycarpd.control.status import HistoryAnswer, Status, Transition
 from pycarpd.daemon import messages as msg
 from pycarpd.daemon.board import Board, plan_report, transition
+from pycarpd.daemon.bugs import end_if_raised, end_on_bugs
 from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.host import Host
 from pycarpd.daemon.identity import write_persistent
@@ -74,6 +75,7 @@ class Worker:
     async def run(self) -> int:
         """Work until the heartbeat says goodbye (0) or is gone (1)."""
         loop = asyncio.get_running_loop()
+        end_on_bugs(loop)
         self._over = loop.create_future()
         await self._serve()
         if self._host is not None:
@@ -233,7 +235,18 @@ class Worker:
                 return
             loop.call_soon_threadsafe(self._heartbeat.send, done)
 
-        self._disk.submit(write)
+        self._on_disk("write the election's state", write)
+
+    def _on_disk(self, what: str, work: Callable[[], None]) -> None:
+        """Do something on the disk, after what was asked for before; a disk that refuses is only logged."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except OSError as error:
+                logger.warning("cannot %s error=%s", what, error)
+
+        self._disk.submit(guarded).add_done_callback(end_if_raised)
 
     def _operate(self, job: Job) -> None:
         if self._desk is None or self._patient is None:
@@ -253,7 +266,7 @@ class Worker:
             if isinstance(kept, StepFault):
                 logger.error("cannot preserve files code=%s detail=%s", kept.code, kept.detail)
 
-        self._disk.submit(preserve)
+        self._on_disk("preserve files", preserve)
 
     def _on_plan_ended(self, job: Job, is_ok: bool) -> None:
         self._heartbeat.send(msg.PlanEnded(job.term, job.kind is Kind.PROMOTE, is_ok))
@@ -306,13 +319,7 @@ class Worker:
             return
         entry, self._pending = self._pending, None
 
-        def keep() -> None:
-            try:
-                self._history.append(entry)
-            except OSError as error:
-                logger.warning("cannot write the history error=%s", error)
-
-        self._disk.submit(keep)
+        self._on_disk("write the history", lambda: self._history.append(entry))
 
     def _watch(self, *, is_serving: bool) -> None:
         if self._patient is not None and self._patient.is_serving != is_serving:
@@ -351,7 +358,7 @@ class Worker:
             return
         self._metaid = metaid
         text = f"{metaid:016x}\n".encode()
-        self._disk.submit(write_durably, self._state_dir / METAID_FILE, text)
+        self._on_disk("remember the metaid", lambda: write_durably(self._state_dir / METAID_FILE, text))
 
 
 def stop_serving(host: Host, settings: DaemonSettings) -> None:
