@@ -207,6 +207,10 @@ def test_two_nodes_may_opt_in_or_have_a_witness() -> None:
     assert codes(changed("vhid = 10", 'vhid = 10\nwitnesses = ["meta3"]')) == []
 
 
+def test_the_first_host_of_a_migration_may_be_alone_beside_ucarp() -> None:
+    assert codes(changed(THREE, 'members = { meta1 = "192.0.2.11" }').replace("vhid = 10", UCARP)) == []
+
+
 def test_two_nodes_are_told_how_to_opt_in() -> None:
     loaded = loads(changed(THREE, TWO))
     assert not isinstance(loaded, Loaded)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pycarpd.daemon.ports import FAILURES_MAX, Ports
+from pycarpd.daemon.ports import DRAIN_MAX, FAILURES_MAX, Ports
 from pycarpd.election.model import Member, Role
 from pycarpd.linux.clock import boottime_ns
 from tests.netns.linux_fixtures import Lab, eventually, in_child, pair, wait_readable
@@ -252,5 +252,21 @@ def test_where_ucarp_may_listen_only_claims_go_to_the_group(lab: Lab) -> None:
 
         assert eventually(is_claim_heard)
         assert heard == [marked]
+
+    in_child(body)
+
+
+def test_datagrams_that_found_no_room_are_told_once(lab: Lab) -> None:
+    def body() -> None:
+        one, other = two(lab)
+        assert one.hears(other)
+        assert not one.ports.has_lost_datagrams()
+        for _ in range(DRAIN_MAX + 1000):
+            other.ports.send(PAYLOAD, Role.MASTER)
+        kept = sum(1 for _ in one.ports.datagrams())
+        assert 500 < kept < DRAIN_MAX, "one round takes whatever the queue can hold"
+        assert one.hears(other)
+        assert one.ports.has_lost_datagrams()
+        assert not one.ports.has_lost_datagrams()
 
     in_child(body)
