@@ -20,10 +20,11 @@ NLM_F_ACK = 0x4
 NLM_F_REPLACE = 0x100
 NLM_F_CREATE = 0x400
 NLM_F_DUMP = 0x300
+NLMSG_ERROR = 2
+"""The answer with a verdict: an error number, or 0 for an acknowledgement."""
 
 _NLM_F_DUMP_INTR = 0x10
 _NLM_F_ACK_TLVS = 0x200
-_NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 _NLMSGERR_ATTR_MSG = 1
 _SOL_NETLINK = 270
@@ -76,6 +77,19 @@ def split(datagram: bytes) -> Iterator[NetlinkMessage]:
         offset += (length + 3) & ~3
 
 
+def open_channel(family: int) -> socket.socket:
+    """Return a socket to the kernel's subsystem *family* whose faults come with an explanation. Raises OSError."""
+    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
+    try:
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
+            channel.setsockopt(_SOL_NETLINK, option, 1)
+        channel.bind((0, 0))
+    except OSError:
+        channel.close()
+        raise
+    return channel
+
+
 def request(body: bytes, kind: int, flags: int, operation: str) -> tuple[NetlinkMessage, ...] | SystemFault:
     """Send a message of type *kind* to the routing tables, and return the answer up to its acknowledgement.
 
@@ -102,10 +116,7 @@ def exchange(
 def _ask(encoded: bytes, flags: int, operation: str, family: int) -> tuple[NetlinkMessage, ...] | SystemFault | None:
     """Exchange one request; None for a dump that was interrupted by a change."""
     deadline_ns = boottime_ns() + int(REQUEST_TIMEOUT_S * 1e9)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as channel:
-        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
-            channel.setsockopt(_SOL_NETLINK, option, 1)
-        channel.bind((0, 0))
+    with open_channel(family) as channel:
         channel.send(encoded)
         collected: list[NetlinkMessage] = []
         while True:
@@ -118,8 +129,8 @@ def _ask(encoded: bytes, flags: int, operation: str, family: int) -> tuple[Netli
             except TimeoutError:
                 return SystemFault.numbered(operation, errno.ETIMEDOUT)
             for message in split(datagram):
-                if message.kind == _NLMSG_ERROR:
-                    return _verdict(message, operation) or tuple(collected)
+                if message.kind == NLMSG_ERROR:
+                    return fault_of(message, operation) or tuple(collected)
                 is_interrupted = bool(message.flags & _NLM_F_DUMP_INTR)
                 if flags & NLM_F_DUMP == NLM_F_DUMP and is_interrupted:
                     return None
@@ -128,7 +139,7 @@ def _ask(encoded: bytes, flags: int, operation: str, family: int) -> tuple[Netli
                 collected.append(message)
 
 
-def _verdict(message: NetlinkMessage, operation: str) -> SystemFault | None:
+def fault_of(message: NetlinkMessage, operation: str) -> SystemFault | None:
     """Return the fault that an NLMSG_ERROR carries with the kernel's explanation; None for an acknowledgement."""
     (number,) = struct.unpack_from("=i", message.data, _HEADER.size)
     if number == 0:
