@@ -150,7 +150,7 @@ def test_a_new_process_takes_the_place_of_one_that_was_killed(lab: Lab) -> None:
             with lab.inside("a"):
                 assert fence.install() is None
             assert not answers(lab, "b", VIP)
-        assert nft(lab, "a", "list", "tables").count("pycarpd_fence") == 3
+            assert nft(lab, "a", "list", "tables").count("pycarpd_fence") == 3
 
     in_child(body)
 

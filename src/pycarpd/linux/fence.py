@@ -19,7 +19,7 @@ from pycarpd.linux.nftables import TIMEOUT, TableFlag, batch, has_elements, list
 from pycarpd.linux.realtime import Degradation
 
 TIMEOUT_MIN_MS = 20
-"""Two ticks of the slowest kernel: a timeout that is rounded down to no tick at all would never end."""
+"""Two ticks of the slowest kernel. Zero means for ever, and an old kernel may round a shorter timeout down to that."""
 TIMEOUT_MAX_MS = 600_000
 """No lease is so long; a bound on what a mistaken caller can do."""
 
