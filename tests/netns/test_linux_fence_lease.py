@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import pytest
 
 import pycarpd.linux.fence
+from pycarpd.linux.clock import boottime_ns
+from pycarpd.linux.faults import SystemFault
 from pycarpd.linux.fence import TIMEOUT_MIN_MS, Fence
 from tests.netns.fence_fixtures import BOTH, OPEN_MS, VIP, answers, fenced, hosts, nft
 from tests.netns.linux_fixtures import Lab, eventually, in_child
@@ -186,6 +188,66 @@ def test_no_timeout_is_so_short_that_it_never_ends(lab: Lab) -> None:
                 assert fence.is_open() is False
             assert fence.renew(TIMEOUT_MIN_MS) is None
             assert eventually(lambda: fence.is_open() is False, 5)
+
+    in_child(body)
+
+
+def delay(fence: Fence, monkeypatch: pytest.MonkeyPatch, *delays_s: float) -> list[str]:
+    """Hold up the fence's next transactions on their way to the kernel; returns what is done, as it is done."""
+    done: list[str] = []
+    commit = fence._commit
+
+    def late(encoded: bytes | bytearray, operation: str) -> SystemFault | None:
+        time.sleep(delays_s[len(done)] if len(done) < len(delays_s) else 0)
+        done.append(operation)
+        return commit(encoded, operation)
+
+    monkeypatch.setattr(fence, "_commit", late)
+    return done
+
+
+def test_a_renewal_that_comes_late_to_the_kernel_does_not_outlive_its_deadline(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> float:
+        with fenced(lab) as fence, lab.inside("a"):
+            done = delay(fence, monkeypatch, 0.15)
+            deadline_ns = boottime_ns() + 400 * MS
+            assert fence.renew_until(deadline_ns) is None
+            assert done == ["open the fence"] * 2
+            assert fence.is_open() is True
+            while fence.is_open() is True:
+                time.sleep(0.001)
+            return (boottime_ns() - deadline_ns) / MS
+
+    assert in_child(body) < LATE_MS_MAX
+
+
+def test_a_renewal_that_is_late_again_and_again_closes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def body() -> None:
+        with fenced(lab) as fence, lab.inside("a"):
+            assert fence.renew(OPEN_MS) is None
+            done = delay(fence, monkeypatch, 0.05, 0.2, 0.5)
+            fault = fence.renew(OPEN_MS)
+            assert fault is not None
+            assert fault.name == "ETIMEDOUT"
+            assert done == ["open the fence"] * 3 + ["close the fence"]
+            assert fence.is_open() is False
+
+    in_child(body)
+
+
+def test_a_process_that_was_stopped_past_the_deadline_leaves_the_fence_closed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> None:
+        with fenced(lab) as fence, lab.inside("a"):
+            done = delay(fence, monkeypatch, 0.3)
+            assert fence.renew_until(boottime_ns() + 100 * MS) is None
+            assert done == ["open the fence", "close the fence"]
+            assert fence.is_open() is False
+            assert fence.renew_until(boottime_ns() - 1) is None
+            assert fence.is_open() is False
 
     in_child(body)
 
