@@ -3,9 +3,9 @@
 from ipaddress import ip_address
 
 from pycarpd.daemon.messages import PeerNews, StatusNews
-from pycarpd.election.elector import Snapshot
 from pycarpd.election.peers import Peer
 from pycarpd.election.settings import ElectionSettings
+from pycarpd.election.snapshot import Snapshot
 from pycarpd.linux.realtime import Degradation
 
 NS_PER_MS = 1_000_000

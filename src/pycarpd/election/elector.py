@@ -16,7 +16,7 @@ and say AdvertsLost if it was full; carry out effects in order; report every Per
 that depends on it is sent before.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from pycarpd.election import hearing, quorum, roles, support
@@ -43,33 +43,14 @@ from pycarpd.election.events import (
     WorkerLost,
     WorkerReady,
 )
-from pycarpd.election.model import Arbiter, Cause, Freshness, Persistent, Role
+from pycarpd.election.model import Cause, Persistent, Role
 from pycarpd.election.node import Fault, Identity, Node
-from pycarpd.election.peers import Peer, PeerTable
+from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
+from pycarpd.election.snapshot import Snapshot, snapshot_of
 
 ADOPTION_EXTENSIONS_MAX = 3
 NAME_FAULT_INTERVALS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What the election believes at one moment, for status and logs."""
-
-    role: Role
-    term: int
-    served_term: int
-    master_id: int
-    lease_until_ns: int
-    demotion: int
-    is_paused: bool
-    can_split: bool
-    faults: tuple[Fault, ...]
-    freshness: Freshness | None
-    why_not: str
-    peers: tuple[Peer, ...]
-    live_members: int
-    adopts: bool
 
 
 class Elector:
@@ -108,7 +89,7 @@ class Elector:
             node.election_deadline_ns,
             (node.lease_until_ns or None) if node.role is Role.MASTER else None,
             self._no_master_ns(),
-            self._start_wait_ns(),
+            node.start_wait_ns(),
         )
         return min((d for d in planned if d is not None), default=None)
 
@@ -129,23 +110,7 @@ class Elector:
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """Return what the election believes now."""
-        node = self._node
-        return Snapshot(
-            role=node.role,
-            term=node.claimed_term or node.persistent.term,
-            served_term=node.persistent.served_term,
-            master_id=node.master_id,
-            lease_until_ns=node.lease_until_ns,
-            demotion=node.demotion(now_ns),
-            is_paused=node.is_paused,
-            can_split=node.settings.arbiter is Arbiter.NONE,
-            faults=tuple(f for f in Fault if f in node.faults),
-            freshness=node.freshness,
-            why_not=node.why_not,
-            peers=node.peers.all(),
-            live_members=1 + len(node.peers.live(now_ns, node.master_down_ns(now_ns))),
-            adopts=node.adopts and node.role is Role.PROMOTING,
-        )
+        return snapshot_of(self._node, now_ns)
 
     def _dispatch(self, event: Event, now_ns: int) -> None:  # noqa: C901, PLR0912 - one branch an event
         node = self._node
@@ -429,11 +394,3 @@ class Elector:
             roles.demote(node, Cause.STOPPED, now_ns)
         elif node.role is not Role.DEMOTING:
             node.emit(Stopped())
-
-    def _start_wait_ns(self) -> int | None:
-        """Return when a node that lost its master while still waiting for all to report may go on."""
-        node = self._node
-        until_ns = node.started_ns + node.settings.start_wait_ns
-        is_waiting = node.role is Role.BACKUP and node.is_master_lost and node.master_deadline_ns is None
-        is_wait_over = node.peers.have_all_reported() or node.waited_until_ns >= until_ns
-        return until_ns if is_waiting and not is_wait_over else None

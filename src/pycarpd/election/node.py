@@ -315,3 +315,10 @@ class Node:
         has_files = not self.why_not and not self.settings.me.is_witness
         has_waited = now_ns - self.started_ns >= self.settings.start_wait_ns
         return is_free and has_files and (has_waited or self.peers.have_all_reported())
+
+    def start_wait_ns(self) -> int | None:
+        """Return when a node that lost its master while still waiting for all to report may go on."""
+        until_ns = self.started_ns + self.settings.start_wait_ns
+        is_waiting = self.role is Role.BACKUP and self.is_master_lost and self.master_deadline_ns is None
+        is_wait_over = self.peers.have_all_reported() or self.waited_until_ns >= until_ns
+        return until_ns if is_waiting and not is_wait_over else None

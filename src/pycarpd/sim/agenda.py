@@ -3,8 +3,13 @@
 import heapq
 from collections.abc import Callable
 
+from pycarpd.sim.failure import CheckFailedError
+
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+
+AT_ONCE_MAX = 10_000
+"""More at one instant is a node that keeps itself busy, and time would never go on."""
 
 Action = Callable[[], None]
 
@@ -28,7 +33,12 @@ class Agenda:
 
     def run_until(self, end_ns: int) -> None:
         """Let everything happen that is planned up to and including *end_ns*."""
+        at_once = 0
         while self._planned and self._planned[0][0] <= end_ns:
-            self.now_ns, _, action = heapq.heappop(self._planned)
+            when_ns, _, action = heapq.heappop(self._planned)
+            at_once = at_once + 1 if when_ns == self.now_ns else 0
+            if at_once > AT_ONCE_MAX:
+                raise CheckFailedError("time stands still")
+            self.now_ns = when_ns
             action()
         self.now_ns = max(self.now_ns, end_ns)

@@ -14,13 +14,10 @@ from pycarpd.election import timing
 from pycarpd.election.model import Flags, Role
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.sim.agenda import NS_PER_S
+from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.node import SimNode
 
 Effects = tuple[fx.Effect, ...]
-
-
-class CheckFailedError(Exception):
-    """A rule was broken; the text says which, where and when."""
 
 
 def require(condition: bool, rule: str, node: SimNode) -> None:

@@ -10,10 +10,11 @@ from typing import Protocol, assert_never
 
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
-from pycarpd.election.elector import Elector, Snapshot
+from pycarpd.election.elector import Elector
 from pycarpd.election.model import Advert, Member, PlainAdvert
 from pycarpd.election.node import Identity
 from pycarpd.election.settings import ElectionSettings
+from pycarpd.election.snapshot import Snapshot
 from pycarpd.invariant import invariant
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Action, Agenda
 from pycarpd.sim.host import Host

@@ -10,7 +10,8 @@ from pycarpd.election import events as ev
 from pycarpd.election.model import Arbiter, Member, Role, TieBreak
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Agenda
-from pycarpd.sim.checkers import RULES, CheckFailedError, LeaseKeeper, TermKeeper, settling_bound_ns
+from pycarpd.sim.checkers import RULES, LeaseKeeper, TermKeeper, settling_bound_ns
+from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.host import DriftingClock, Habits, Host
 from pycarpd.sim.network import Network, Weather
 from pycarpd.sim.node import SimNode
