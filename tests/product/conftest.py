@@ -28,7 +28,7 @@ def stage() -> Iterator[Stage]:
         reap()
         _held.append(Stage.build())
     yield _held[0]
-    if _broken:
+    if _held and _held[0] in _broken:
         _drop()
 
 
