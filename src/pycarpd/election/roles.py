@@ -28,6 +28,8 @@ def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
     expect_master(node, 0, now_ns + node.master_down_ns(now_ns))
     if cause not in (Cause.DEMOTED, Cause.NOT_ELECTED):
         node.follow_until_ns = now_ns + node.silence_ns()  # one that has just come listens before it welcomes change
+    if node.advert_due_ns is None:  # a candidate whose term was never advertised had nothing planned
+        node.advert_due_ns = now_ns + node.settings.interval_ns
     if not node.adopts:
         node.emit(StartDemotion(node.persistent.term, 0))
     settle_faults(node, now_ns)
@@ -150,7 +152,9 @@ def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     node.master_deadline_ns = None
     node.listen_deadline_ns = None
     node.election_deadline_ns = None
-    node.emit(AttachVip(node.claimed_term))
+    if node.settings.majority == 1:
+        node.lease_until_ns = now_ns + node.silence_ns()
+    node.emit(AttachVip(node.claimed_term, node.lease_until_ns))
     if node.settings.majority > 1:
         node.emit(RenewLease(node.lease_until_ns))
     node.send(now_ns)

@@ -52,6 +52,18 @@ def test_an_older_state_that_reaches_the_disk_does_not_open_the_term() -> None:
     assert not bench.effects
 
 
+def test_a_candidate_that_gives_up_before_its_term_was_written_goes_on_reporting() -> None:
+    bench = in_backup()
+    bench.writes = False
+    bench.wait(2 * S)
+    assert bench.role() is Role.PROMOTING
+    bench.tell(ev.Commanded(ev.OperatorCommand.RESIGN))
+    assert bench.role() is Role.BACKUP
+    assert not bench.got(fx.Send)
+    bench.wait(INTERVAL)
+    assert [e.advert.role for e in bench.got(fx.Send)] == [Role.BACKUP]
+
+
 def test_the_address_is_attached_before_the_claim_to_serve_is_sent() -> None:
     bench = in_promoting()
     bench.tell(ev.PromotionReady(6))
