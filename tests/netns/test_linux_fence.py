@@ -9,6 +9,7 @@ import pytest
 
 from pycarpd.linux.announce import Announcer
 from pycarpd.linux.fence import Fence
+from pycarpd.linux.frames import ETHERTYPE_IPV6, unsolicited_na
 from tests.netns.fence_fixtures import BOTH, OPEN_MS, VIP, VIP6, answers, attach, detach, fenced, hosts, nft
 from tests.netns.linux_fixtures import Lab, eventually, in_child
 
@@ -110,6 +111,26 @@ def test_nothing_is_said_in_a_virtual_addresss_name_while_the_fence_is_closed(la
             assert fence.close() is None
             assert provoke(lab, announcer) == {"EPERM", "ENOBUFS"}
             assert ear.heard() == set()
+
+    in_child(body)
+
+
+def test_no_neighbour_advertisement_names_the_address_from_whatever_source(lab: Lab) -> None:
+    def body() -> None:
+        ear = Ear(lab)
+        with lab.inside("a"):
+            mouth = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE_IPV6))
+            mouth.bind(("eth0", ETHERTYPE_IPV6))
+        honest = unsolicited_na(bytes(6), VIP6)
+        frame = honest[:22] + ip_address("2001:db8::1").packed + honest[38:]
+        with fenced(lab) as fence:
+            ear.heard()
+            with pytest.raises(OSError, match="No buffer space"):
+                mouth.send(frame)
+            assert ear.heard() == set()
+            assert fence.renew(OPEN_MS) is None
+            assert mouth.send(frame) == len(frame)
+            assert ear.heard() == {"na"}
 
     in_child(body)
 
@@ -247,19 +268,46 @@ def test_two_fences_on_one_host_keep_to_their_own_addresses(lab: Lab) -> None:
 
 
 def test_nft_reads_the_rules_as_they_are_meant(lab: Lab) -> None:
+    closed4, closed6, target6 = "!= @open4 drop", "!= @open6 drop", f"@th,64,128 0x{ip_address(VIP6).packed.hex()}"
+    speaks = {
+        f"ip saddr {VIP} ip saddr {closed4}",
+        f"ip6 saddr {VIP6} ip6 saddr {closed6}",
+        f"icmpv6 type nd-neighbor-advert {target6} @th,64,128 {closed6}",
+    }
+    answers_arp = {f"arp saddr ip {VIP} arp saddr ip {closed4}"}
+
     def body() -> None:
         with fenced(lab):
-            lines = {line.strip() for line in nft(lab, "a", "list", "ruleset").splitlines()}
-        assert {
-            f"ip daddr {VIP} ip daddr != @open4 drop",
-            f"ip saddr {VIP} ip saddr != @open4 drop",
-            f"arp saddr ip != {VIP} arp daddr ip {VIP} arp daddr ip != @open4 drop",
-            f"arp saddr ip {VIP} arp saddr ip != @open4 drop",
-            f"ip6 daddr {VIP6} ip6 daddr != @open6 drop",
-            f"ip6 saddr {VIP6} ip6 saddr != @open6 drop",
-        } <= lines
+            listing = nft(lab, "a", "list", "ruleset")
+        assert rules(listing) == {
+            "type filter hook input priority raw; policy accept;": {
+                f"ip daddr {VIP} ip daddr {closed4}",
+                f"ip6 daddr {VIP6} ip6 daddr {closed6}",
+                f"icmpv6 type nd-neighbor-solicit {target6} @th,64,128 {closed6}",
+            },
+            "type filter hook output priority raw; policy accept;": speaks,
+            "type filter hook input priority -300; policy accept;": {
+                f"arp saddr ip != {VIP} arp daddr ip {VIP} arp daddr ip {closed4}"
+            },
+            "type filter hook output priority -300; policy accept;": answers_arp,
+            'type filter hook egress device "eth0" priority -300; policy accept;': speaks | answers_arp,
+        }
 
     in_child(body)
+
+
+def rules(listing: str) -> dict[str, set[str]]:
+    """Return the rules by the line that tells their chain's hook; nft names a priority only in the IP families."""
+    found: dict[str, set[str]] = {}
+    chain: set[str] = set()
+    for line in map(str.strip, listing.splitlines()):
+        if line.startswith("type filter"):
+            chain = found.setdefault(line, set())
+        elif line.endswith(" drop"):
+            # Later versions of nft know the target's name, and write it as an address.
+            target = f"@th,64,128 0x{ip_address(VIP6).packed.hex()}"
+            chain.add(line.replace(f"icmpv6 taddr {VIP6}", target).replace("icmpv6 taddr", "@th,64,128"))
+    return found
 
 
 def test_the_kernel_is_asked_beforehand_and_keeps_nothing(lab: Lab) -> None:
