@@ -76,7 +76,11 @@ class Board:
             profile=settings.profile,
             priority=settings.election.priority,
             demotion=news.demotion if news else 0,
-            vip=VipStatus(addresses=settings.virtual_addresses, held=bool(news and news.vip_held)),
+            vip=VipStatus(
+                addresses=settings.virtual_addresses,
+                held=bool(news and news.vip_held),
+                fence_open=news.fence_open if news else None,
+            ),
             lease_remaining_ms=news.lease_remaining_ms if news and news.lease_remaining_ms else None,
             quorum=_quorum(members, news.live_members if news else 1),
             can_split=news.can_split if news else True,

@@ -10,12 +10,14 @@ worker.
 import dataclasses
 import logging
 import select
+from ipaddress import ip_interface
 from typing import assert_never
 
 from pycarpd.daemon import messages as msg
 from pycarpd.daemon import news
 from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.connections import ConnectionBook
+from pycarpd.daemon.fencing import FenceKeeper
 from pycarpd.daemon.lateness import Lateness
 from pycarpd.daemon.ports import Ports
 from pycarpd.daemon.vip import VipKeeper
@@ -59,7 +61,9 @@ class Heartbeat:
         self._supervisor = supervisor
         self._degradations = degradations
         self._ports = Ports(settings, self._log)
-        self._vip = VipKeeper(settings.interface, settings.virtual_addresses, self._ports.announce, self._log)
+        cidrs = settings.virtual_addresses
+        self._fence = FenceKeeper(settings.interface, tuple(str(ip_interface(c).ip) for c in cidrs), self._log)
+        self._vip = VipKeeper(settings.interface, cidrs, self._ports.announce, self._log, self._fence)
         self._book = ConnectionBook()
         self._lateness = Lateness()
         self._timer = DeadlineTimer()
@@ -77,6 +81,8 @@ class Heartbeat:
         """Take part in the election until it has ended here."""
         now_ns = boottime_ns()
         self._ports.refresh(now_ns)
+        if not self._settings.election.me.is_witness:
+            self._fence.prepare(is_address_present=self._vip.is_present())
         self._tell(ev.LinkChanged(self._ports.is_up), now_ns)
         self._supervisor.send(msg.ReadyNews())
         while not self._is_over:
@@ -84,6 +90,8 @@ class Heartbeat:
             self._arm()
             self._epoll.poll(-1)
             self._round()
+        if not self._vip.is_attached and not self._worker.is_closed:
+            self._fence.remove()  # whoever puts the address here next answers for it
         self._tell_status(boottime_ns())
         self._worker.send(msg.Goodbye())
 
@@ -171,6 +179,10 @@ class Heartbeat:
         is_retry_due = self._ports.retry_ns is not None and now_ns >= self._ports.retry_ns
         if (is_link_news or is_retry_due) and self._ports.refresh(now_ns):
             self._log(logging.WARNING, f"interface={self._settings.interface} up={self._ports.is_up}")
+            if self._ports.is_up:
+                self._fence.install()
+            if self._vip.is_attached and self._ports.is_up:  # the interface went and came between two looks
+                self._vip.attach(now_ns)
             self._tell(ev.LinkChanged(self._ports.is_up), now_ns)
         for cidr in removed:
             self._vip.on_removed(cidr, now_ns)
@@ -182,8 +194,7 @@ class Heartbeat:
         while not self._is_over and (message := self._worker.receive()) is not None:
             now_ns = boottime_ns()
             if isinstance(message, Closed):
-                self._tell(ev.StopRequested(), now_ns)
-                self._tell(ev.WorkerLost(), now_ns)
+                self._tell(ev.WorkerLost(), now_ns)  # says at once that it serves no more
                 self._is_over = True
                 return
             self._on_worker(message, now_ns)
@@ -256,7 +267,8 @@ class Heartbeat:
                 self._send(advert, now_ns)
             case fx.RenewLease(until_ns=until_ns):
                 self._vip.renew(until_ns, now_ns)
-            case fx.AttachVip():
+            case fx.AttachVip(until_ns=until_ns):
+                self._vip.renew(until_ns, now_ns)
                 self._vip.attach(now_ns)
             case fx.DetachVip():
                 self._vip.detach()
@@ -319,13 +331,18 @@ class Heartbeat:
                 self._settings.election,
                 now_ns,
                 vip_held=self._vip.is_attached,
-                degradations=self._degradations,
+                fence_open=self._fence.is_open(now_ns),
+                degradations=self._degradations_now(),
                 counters=(*counters, ("queue_overflow", self._ports.overflow_count)),
                 lateness_us=self._lateness.counts(),
                 adverts_sent=self._adverts_sent,
                 messages_dropped=self._worker.dropped,
             )
         )
+
+    def _degradations_now(self) -> tuple[Degradation, ...]:
+        fence = self._fence.degradation
+        return self._degradations if fence is None else (*self._degradations, fence)
 
     def _log(self, level: int, text: str) -> None:
         self._worker.send(msg.LogNews(level, text))

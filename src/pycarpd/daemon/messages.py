@@ -166,6 +166,7 @@ class StatusNews:
     served_term: int
     master: str
     vip_held: bool
+    fence_open: bool | None
     lease_remaining_ms: int
     demotion: int
     is_paused: bool

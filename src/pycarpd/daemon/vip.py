@@ -1,8 +1,10 @@
 """Keeping the virtual addresses where the election wants them: on the interface with a short lifetime, or nowhere.
 
-The lifetime is the kernel's: when this process is stopped, killed or starved the addresses go by themselves. They go
-before the lease ends, unless it is so short that the lifetime has to be longer, in whole seconds and two at least: a
-ucarp host takes over three seconds after the last advert, and must not find the address on this host still.
+The fence opens with the addresses and closes with the lease, by the kernel's clock (see fencing.py). Behind it, as a
+second belt, the addresses have a lifetime, which is the kernel's too: when this process is stopped, killed or starved
+they go by themselves. They go before the lease ends, unless it is so short that the lifetime has to be longer, in whole
+seconds and two at least: a ucarp host takes over three seconds after the last advert, and must not find the address on
+this host still.
 
 Announcements go out at once, after a second and then each minute, and whenever another hardware address claims one of
 the addresses.
@@ -12,6 +14,7 @@ import ipaddress
 import logging
 from collections.abc import Callable
 
+from pycarpd.daemon.fencing import FenceKeeper
 from pycarpd.linux.address import add_address, list_addresses, remove_address
 from pycarpd.linux.faults import SystemFault
 
@@ -30,8 +33,11 @@ Log = Callable[[int, str], None]
 class VipKeeper:
     """Owns the virtual addresses of one interface."""
 
-    def __init__(self, interface: str, cidrs: tuple[str, ...], announce: Announce, log: Log) -> None:
+    def __init__(
+        self, interface: str, cidrs: tuple[str, ...], announce: Announce, log: Log, fence: FenceKeeper
+    ) -> None:
         self._interface = interface
+        self._fence = fence
         self._cidrs = cidrs
         self._addresses = tuple(str(ipaddress.ip_interface(c).ip) for c in cidrs)
         self._send_announcement = announce
@@ -56,6 +62,7 @@ class VipKeeper:
     def attach(self, now_ns: int) -> bool:
         """Put the addresses on the interface and announce them; False, with a log line, if one could not be put."""
         self.is_attached = True
+        self._fence.open_until(self._lease_until_ns)
         is_ok = self._put(now_ns)
         self._announce()
         self._announce_due_ns = now_ns + SECOND_ANNOUNCEMENT_NS
@@ -64,6 +71,8 @@ class VipKeeper:
     def renew(self, until_ns: int, now_ns: int) -> None:
         """Let the addresses live until just before the lease ends; two seconds at least."""
         self._lease_until_ns = until_ns
+        if self.is_attached:
+            self._fence.open_until(until_ns)
         is_long = until_ns - now_ns > LIFETIME_MIN_S * NS_PER_S
         if self.is_attached and (is_long or now_ns - self._renewed_ns >= RENEW_EVERY_NS):
             self._put(now_ns)
@@ -72,6 +81,7 @@ class VipKeeper:
         """Take the addresses off the interface, also ones that this process did not put there."""
         self.is_attached = False
         self._announce_due_ns = None
+        self._fence.close()
         for cidr in self._cidrs:
             fault = remove_address(self._interface, cidr)
             if fault is not None:

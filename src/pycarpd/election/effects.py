@@ -21,9 +21,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class AttachVip:
-    """Put the virtual address on the interface and announce it."""
+    """Put the virtual address on the interface and announce it; the lease it is put for ends at ``until_ns``."""
 
     term: int
+    until_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

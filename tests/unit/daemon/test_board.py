@@ -55,7 +55,7 @@ def test_the_status_has_every_field_of_the_contract_and_says_what_is_so() -> Non
         "can_split": True,
         "paused": False,
     }
-    assert status["vip"] == {"addresses": [VIP], "held": True, "fence_open": None}
+    assert status["vip"] == {"addresses": [VIP], "held": True, "fence_open": True}
     assert status["lease_remaining_ms"] == 700
     assert status["quorum"] == {"has": True, "heard": 3, "needed": 2}
 

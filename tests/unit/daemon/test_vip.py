@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pycarpd.daemon.fencing import FenceKeeper
 from pycarpd.daemon.vip import ANNOUNCE_EVERY_NS, SECOND_ANNOUNCEMENT_NS, VipKeeper
 from pycarpd.linux.clock import boottime_ns
 from pycarpd.linux.faults import SystemFault
@@ -31,7 +32,11 @@ class Kept:
     def __init__(self, interface: str = "eth0", cidrs: tuple[str, ...] = VIPS) -> None:
         self.announced: list[str] = []
         self.logged: list[str] = []
-        self.keeper = VipKeeper(interface, cidrs, self._announce, lambda _level, text: self.logged.append(text))
+        self.fence = FenceKeeper(interface, tuple(str(ipaddress.ip_interface(c).ip) for c in cidrs), self._log)
+        self.keeper = VipKeeper(interface, cidrs, self._announce, self._log, self.fence)
+
+    def _log(self, _level: int, text: str) -> None:
+        self.logged.append(text)
 
     def _announce(self, address: str) -> SystemFault | None:
         self.announced.append(address)

@@ -75,6 +75,7 @@ def status_news(**changes: object) -> StatusNews:
         "served_term": 4,
         "master": "meta1",
         "vip_held": True,
+        "fence_open": True,
         "lease_remaining_ms": 700,
         "demotion": 0,
         "is_paused": False,
