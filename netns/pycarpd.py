@@ -150,7 +150,8 @@ class Daemons:
         except LaboratoryError:
             self.topology.send_signal(signal.SIGKILL, [p.pid for p in self.processes(host).values()])
             return None
-        return process.poll() if process is not None else None
+        # A process leaves its namespace a moment before it can be waited for.
+        return process.wait(_STOP_WITHIN_S) if process is not None else None
 
     def control(self, host: str, *arguments: str, timeout_s: float = _STATUS_WITHIN_S) -> tuple[int, str]:
         """Run pycarpctl against a host and return its exit status and output."""
