@@ -44,7 +44,7 @@ class ClusterSection(Section):
     arbiter: Literal["majority", "none"] = "majority"
     profile: Literal["default", "fast", "ucarp"] = "default"
     advert_interval_ms: int | None = Field(default=None, ge=5, le=60_000)
-    missed_adverts: int | None = Field(default=None, ge=1, le=20)
+    missed_adverts: int | None = Field(default=None, ge=2, le=20)
     priority: int | None = Field(default=None, ge=1, le=254)
     preempt: bool = False
     strict: bool = True

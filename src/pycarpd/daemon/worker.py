@@ -267,6 +267,8 @@ class Worker:
                 logger.error("cannot preserve files code=%s detail=%s", kept.code, kept.detail)
 
         self._on_disk("preserve files", preserve)
+        if self._patient is not None:
+            self._patient.look_now()  # who is freshest is decided in a moment, by what is known then
 
     def _on_plan_ended(self, job: Job, is_ok: bool) -> None:
         self._heartbeat.send(msg.PlanEnded(job.term, job.kind is Kind.PROMOTE, is_ok))

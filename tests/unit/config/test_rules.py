@@ -136,7 +136,7 @@ def test_what_is_allowed_but_odd_is_a_note(code: str, old: str, new: str, cluste
         ("vhid = 10\n", "", "config-missing-key", "cluster.vhid"),
         ("vhid = 10", "vhid = 10\nadvert_interval_ms = 4", "config-bad-value", "cluster.advert_interval_ms"),
         ("vhid = 10", "vhid = 10\nadvert_interval_ms = 60001", "config-bad-value", "cluster.advert_interval_ms"),
-        ("vhid = 10", "vhid = 10\nmissed_adverts = 0", "config-bad-value", "cluster.missed_adverts"),
+        ("vhid = 10", "vhid = 10\nmissed_adverts = 1", "config-bad-value", "cluster.missed_adverts"),
         ("vhid = 10", "vhid = 10\nmissed_adverts = 21", "config-bad-value", "cluster.missed_adverts"),
         ("vhid = 10", "vhid = 10\npriority = 0", "config-bad-value", "cluster.priority"),
         ("vhid = 10", "vhid = 10\npriority = 255", "config-bad-value", "cluster.priority"),
