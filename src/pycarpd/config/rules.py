@@ -16,6 +16,7 @@ from pycarpd.control.reports import Report, closest, report
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,32}")
 METAID_PATTERN = re.compile(r"(0x)?[0-9A-Fa-f]{1,16}")
 PAIR = 2
+IPV4 = 4
 PORT_MAX = 65_535
 IPV4, IPV6 = 4, 6
 
@@ -94,16 +95,16 @@ def _addresses_differ(members: dict[str, str]) -> Iterator[Report]:
         owner.setdefault(address, name)
 
 
-def _one_family(members: dict[str, str], virtual_addresses: list[str]) -> Iterator[Report]:
-    versions = {each.version for each in _member_addresses(members).values()}
-    versions |= {each.version for each in _vips(virtual_addresses)}
-    if len(versions) > 1:
-        yield report(
-            "config-mixed-families",
-            "holds IPv4 and IPv6 addresses",
-            key="cluster.members, cluster.virtual_addresses",
-            rule="all members and virtual addresses are of one address family",
-        )
+def _ipv4_alone(members: dict[str, str], virtual_addresses: list[str]) -> Iterator[Report]:
+    rule = "members and virtual addresses are IPv4 addresses"
+    for name, address in _member_addresses(members).items():
+        if address.version != IPV4:
+            key = f"cluster.members.{name}"
+            yield report("config-not-ipv4", "is an IPv6 address", key=key, value=address, rule=rule)
+    for vip in _vips(virtual_addresses):
+        if vip.version != IPV4:
+            key = "cluster.virtual_addresses"
+            yield report("config-not-ipv4", f"{vip} is an IPv6 address", key=key, value=vip, rule=rule)
 
 
 def _own_name_is_a_member(name: str, members: dict[str, str]) -> Iterator[Report]:
@@ -321,7 +322,7 @@ RULES: tuple[Rule, ...] = (
     Rule("names are words", (MEMBERS,), _names_are_words),
     Rule("addresses are hosts", (MEMBERS,), _addresses_are_hosts),
     Rule("addresses differ", (MEMBERS,), _addresses_differ),
-    Rule("one address family", (MEMBERS, VIPS), _one_family),
+    Rule("IPv4 alone", (MEMBERS, VIPS), _ipv4_alone),
     Rule("own name is a member", (NAME, MEMBERS), _own_name_is_a_member),
     Rule("witnesses are members", (WITNESSES, MEMBERS), _witnesses_are_members),
     Rule("somebody can be master", (MEMBERS, WITNESSES), _somebody_can_be_master),
