@@ -24,6 +24,7 @@ RUN_BY = {
     "./netns/lab shell m1": "tests/netns/test_lab_cluster.py",
     "./netns/lab fault crash m1": "tests/netns/test_lab_cluster.py",
     "./netns/lab down": "tests/netns/test_lab_cluster.py",
+    "./benchmarks/run hotpath": "tests/process/test_benchmarks.py",
     "python3 -m venv /opt/pycarpd": "tests/process/test_install.py",
     "/opt/pycarpd/bin/pip install .": "tests/process/test_install.py",
     "ln -s /opt/pycarpd/bin/pycarpd /opt/pycarpd/bin/pycarpctl /usr/local/bin/": "tests/process/test_install.py",
