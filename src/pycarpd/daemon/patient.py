@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 NS_PER_S = 1_000_000_000
 ROUND_S = 0.5
 PROBE_TIMEOUT_S = 2.0
+LOOK_TIMEOUT_S = 1.0
+"""Shorter than the hang timeout by far: what counts is for how long one look after the other gets no answer."""
 STOPPED_ROUNDS_MAX = 2
 
 
@@ -104,19 +106,21 @@ class Patient:
         return any((data_path / name).exists() for name in ("metadata.mfs", "metadata.mfs.back"))
 
     def _look_at_master(self) -> Findings:
+        if self._is_stopped():
+            # Seen at once; asked, it would only be silent for the time of the probe.
+            self._stopped_rounds += 1
+            logger.warning("mfsmaster is stopped by a signal")
+            return Findings(None, "its mfsmaster is stopped", hangs=self._stopped_rounds >= STOPPED_ROUNDS_MAX)
+        self._stopped_rounds = 0
         takeover = self._host.takeover
-        live = probe(takeover.probe_host, takeover.ports.clients, PROBE_TIMEOUT_S)
+        live = probe(takeover.probe_host, takeover.ports.clients, LOOK_TIMEOUT_S)
         now_ns = boottime_ns()
         if isinstance(live, LiveMaster):
             self._answered_ns = now_ns
-            self._stopped_rounds = 0
             return Findings(Freshness(live.metaid, live.version), "", self._connections())
-        self._stopped_rounds = self._stopped_rounds + 1 if self._is_stopped() else 0
         is_silent = now_ns - self._answered_ns >= self._hang_timeout_ns
         logger.warning("mfsmaster does not answer code=%s detail=%s", live.code.value, live.detail)
-        return Findings(
-            None, "its mfsmaster does not answer", hangs=is_silent or self._stopped_rounds >= STOPPED_ROUNDS_MAX
-        )
+        return Findings(None, "its mfsmaster does not answer", hangs=is_silent)
 
     def _is_stopped(self) -> bool:
         pid = self._host.mfsmaster.lock_holder()
