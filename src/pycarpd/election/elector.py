@@ -233,7 +233,7 @@ class Elector:
     def _adopt(self, now_ns: int) -> None:
         node = self._node
         persistent = node.persistent
-        is_own_term = 0 < persistent.served_term == persistent.term
+        is_own_term = 0 < persistent.served_term == persistent.term and quorum.is_vote_free(node, persistent.term)
         term = persistent.term if is_own_term else persistent.term + 1
         if node.settings.majority > 1:
             node.move(Cause.ADOPTING, now_ns)

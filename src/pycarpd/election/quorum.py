@@ -98,6 +98,13 @@ def release_promise(node: Node, advert: Advert, now_ns: int) -> None:
         node.promise_until_ns = min(node.promise_until_ns, now_ns)
 
 
+def is_vote_free(node: Node, term: int) -> bool:
+    """Tell whether this node's vote in that term is its own still, or not given yet (S1)."""
+    persistent = node.persistent
+    is_own = (persistent.vote_term, persistent.vote_for) == (term, node.settings.node_id)
+    return node.settings.majority == 1 or is_own or persistent.vote_term < term
+
+
 def may_vote_for(node: Node, advert: Advert, now_ns: int) -> bool:
     """Tell whether this node may give its vote to the sender of the claim (S1, S5, S6)."""
     persistent = node.persistent

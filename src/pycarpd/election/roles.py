@@ -77,7 +77,11 @@ def try_promotion(node: Node, now_ns: int) -> None:
 
 
 def start_promotion(node: Node, cause: Cause, now_ns: int) -> None:
-    """Open a new term: nothing is advertised and no plan runs before the term is on disk."""
+    """Open a new term: nothing is advertised and no plan runs before the term is on disk.
+
+    A mfsmaster that was found running without the address is not adopted here: nobody has proved what it serves.
+    """
+    node.adopts = False
     node.claimed_term = node.persistent.term + 1
     node.move(cause, now_ns)
     node.is_plan_started = node.is_plan_over = node.is_ready = False

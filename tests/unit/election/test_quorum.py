@@ -199,3 +199,30 @@ def test_a_planned_restart_waits_until_a_majority_knows() -> None:
     assert not bench.got(fx.Stopped)
     bench.support()
     assert bench.got(fx.Stopped)
+
+
+def found_serving(persistent: Persistent, *, vip_is_held: bool) -> Bench:
+    bench = Bench(persistent, arbiter=Arbiter.MAJORITY)
+    bench.tell(ev.LinkChanged(is_up=True))
+    bench.tell(ev.WorkerReady(mfsmaster_serves=True, vip_is_held=vip_is_held))
+    bench.tell(ev.FreshnessKnown(FRESH, ""))
+    return bench
+
+
+@pytest.mark.parametrize(("voted_for", "term"), [(ME.node_id, 5), (SECOND.node_id, 6)])
+def test_a_node_that_adopts_does_not_vote_twice_in_one_term(voted_for: int, term: int) -> None:
+    bench = found_serving(Persistent(5, 5, 5, voted_for), vip_is_held=True)
+    bench.wait(2 * INTERVAL)
+    assert (bench.role(), vote_of(bench)) == (Role.PROMOTING, (term, ME.node_id))
+
+
+def test_a_mfsmaster_without_the_address_does_not_serve_unproved() -> None:
+    bench = found_serving(Persistent(5, 5, 5, ME.node_id), vip_is_held=False)
+    for other in (SECOND, THIRD):
+        bench.hear(Role.BACKUP, 5, by=other, flags=WELCOMING)
+    bench.wait(S)
+    bench.hear(Role.BACKUP, 5, flags=WELCOMING)
+    assert bench.role() is Role.PROMOTING
+    bench.support()
+    assert bench.role() is Role.PROMOTING
+    assert bench.got(fx.StartPromotion)
