@@ -255,10 +255,13 @@ class Heartbeat:
         self._answer_attach()
 
     def _answer_attach(self) -> None:
-        """Answer a promotion that has asked for the address: when it is here, or when it will not come any more."""
+        """Answer a promotion that has asked for the address: when it is here, or when it will not come any more.
+
+        A MASTER on whose interface no address can be put serves nobody: refused, it makes room for the next node.
+        """
         if self._asked_term is None or (self._elector.role is Role.PROMOTING and not self._vip.is_attached):
             return
-        self._worker.send(msg.AttachAnswer(self._asked_term, self._vip.is_attached))
+        self._worker.send(msg.AttachAnswer(self._asked_term, self._vip.has_address))
         self._asked_term = None
 
     def _perform(self, effect: fx.Effect, now_ns: int) -> None:

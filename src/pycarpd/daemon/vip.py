@@ -46,6 +46,8 @@ class VipKeeper:
         self._renewed_ns = 0
         self._announce_due_ns: int | None = None
         self.is_attached = False
+        self.has_address = False
+        """Whether the newest attempt has put at least one of the addresses: without any, nobody can be served."""
 
     def is_present(self) -> bool:
         """Tell whether the interface has all of the addresses, whoever put them there."""
@@ -79,7 +81,7 @@ class VipKeeper:
 
     def detach(self) -> None:
         """Take the addresses off the interface, also ones that this process did not put there."""
-        self.is_attached = False
+        self.is_attached = self.has_address = False
         self._announce_due_ns = None
         self._fence.close()
         for cidr in self._cidrs:
@@ -113,6 +115,7 @@ class VipKeeper:
         for cidr, fault in zip(self._cidrs, faults, strict=True):
             if fault is not None:
                 self._log(logging.ERROR, f"cannot put virtual address cidr={cidr} fault={fault}")
+        self.has_address = None in faults
         return not any(faults)
 
     def _announce(self) -> None:

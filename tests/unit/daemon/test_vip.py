@@ -80,6 +80,21 @@ def test_attaching_puts_every_address_with_a_short_life_and_announces_it(lab: La
     in_child(body)
 
 
+def test_an_address_that_could_not_be_put_is_not_called_attached(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept("absent0")
+            assert not kept.attach(1.0)
+            assert not kept.keeper.has_address
+            whole = Kept()
+            assert whole.attach(1.0)
+            assert whole.keeper.has_address
+            whole.keeper.detach()
+            assert not whole.keeper.has_address
+
+    in_child(body)
+
+
 def test_without_renewal_the_kernel_takes_the_addresses_away_soon_after_the_lease(lab: Lab) -> None:
     def body() -> None:
         with lab.inside("a"):
