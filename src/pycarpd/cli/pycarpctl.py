@@ -1,6 +1,5 @@
 """pycarpctl: asks the pycarpd of this host how things are, and tells it what to do."""
 
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,7 @@ from pycarpd.control.health import cluster_health
 from pycarpd.control.reports import Report, closest, explanations, report
 from pycarpd.control.status import CommandAnswer, HistoryAnswer, Model, Status
 
-PAUSE_MAX_S = 7 * 86_400
 M = TypeVar("M", bound=Model)
-_DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 EPILOG = """\b
 EXIT STATUS
@@ -40,7 +36,7 @@ EXAMPLES
   pycarpctl status                  who is master and why, and who could take over
   pycarpctl --json status           the same for scripts; the names in it are stable
   pycarpctl watch                   the same, live; Ctrl-C ends it
-  pycarpctl pause                   no automatic takeover while you work on the network
+  pycarpctl pause                   this host neither takes over nor votes, until resume
   pycarpctl resign                  on the master: give the role to the next candidate
   pycarpctl explain config-two-nodes
 """
@@ -67,14 +63,15 @@ class Options:
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="The daemon's configuration. [default: /etc/pycarpd/pycarpd.toml]"),
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        envvar="PYCARPD_CONFIG",
+        help="The daemon's configuration. [default: /etc/pycarpd/pycarpd.toml]",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON with a versioned schema instead of text.")]
 LocalJson = Annotated[bool, typer.Option("--json", help="The same as --json before the command.")]
-TtlOption = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", help="For how long: a number with s, m, h or d; at most 7d. [default: until resume]"),
-]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, even on a terminal.")]
 
 
@@ -88,8 +85,9 @@ def options(context: typer.Context, config: ConfigOption = None, as_json: JsonOp
 def status(context: typer.Context, as_json: LocalJson = False) -> None:
     """Show who is master and why, each member, and what needs attention.
 
-    Behind counts metadata versions after the newest known; Age is how old that knowledge is; Why not says why a
-    member could not take over right now. Exits 0 when healthy, 3 without a master, 4 when degraded.
+    Behind counts the metadata versions that would be lost if this member took over now; Takeover says whether it
+    could, or why not. A role in brackets is the last one heard of. Exits 0 when healthy, 3 without a master, 4 when
+    degraded.
     """
     as_json = as_json or context.obj.as_json
     answer = _ask_model(context, "/status", Status)
@@ -152,32 +150,24 @@ def resign(context: typer.Context, yes: YesOption = False, as_json: LocalJson = 
     On a terminal it asks first.
     """
     _confirm("mfsmaster on this host is stopped and another host takes over. Go on?", yes=yes)
-    _command(context, "resign", {}, as_json=as_json)
+    _command(context, "resign", as_json=as_json)
 
 
-@app.command(short_help="Stop automatic takeover for a while.")
-def pause(
-    context: typer.Context,
-    ttl: TtlOption = None,
-    yes: YesOption = False,
-    as_json: LocalJson = False,
-) -> None:
-    """Stop automatic takeover in the whole cluster until resume, or for a while.
+@app.command(short_help="Keep this host from taking over and from voting.")
+def pause(context: typer.Context, yes: YesOption = False, as_json: LocalJson = False) -> None:
+    """Keep this host from taking over and from voting, until resume or until its daemon ends.
 
-    The master goes on serving. If it is lost meanwhile nobody takes over. Every status says that it is paused.
+    A master that is paused goes on serving. Where every host is paused nobody takes over if the master is lost. The
+    status of every member says who is paused.
     """
-    seconds = None if ttl is None else parse_duration(ttl)
-    if ttl is not None and seconds is None:
-        raise typer.BadParameter("a number with s, m, h or d, from 1s to 7d, such as 30m", param_hint="--ttl")
-    _confirm(f"Nobody takes over {f'for {ttl}' if ttl else 'until resume'} if the master is lost. Go on?", yes=yes)
-    args = {} if seconds is None else {"ttl_s": seconds}
-    _command(context, "pause", args, as_json=as_json)
+    _confirm("This host neither takes over nor votes until `pycarpctl resume`. Go on?", yes=yes)
+    _command(context, "pause", as_json=as_json)
 
 
 @app.command()
 def resume(context: typer.Context, as_json: LocalJson = False) -> None:
-    """End a pause before its time."""
-    _command(context, "resume", {}, as_json=as_json)
+    """End this host's pause."""
+    _command(context, "resume", as_json=as_json)
 
 
 @app.command(short_help="Explain a report's code.")
@@ -201,13 +191,6 @@ def explain(
         write_line(f"Overridden by: --force {found.force_code}")
 
 
-def parse_duration(text: str) -> int | None:
-    """Return seconds of a number with its unit (90s, 30m, 1h, 2d) between 1 second and 7 days, or None."""
-    found = _DURATION.fullmatch(text)
-    seconds = int(found[1]) * _UNIT_S[found[2]] if found else 0
-    return seconds if 1 <= seconds <= PAUSE_MAX_S else None
-
-
 def _client(context: typer.Context) -> ControlClient | Report:
     path = control_socket(context.obj.config)
     return path if isinstance(path, Report) else ControlClient(path)
@@ -228,10 +211,10 @@ def _parsed(reply: Reply, model: type[M]) -> M | Report:
         return report("control-bad-answer", f"HTTP {reply.status}, {where}: {first['msg']}")
 
 
-def _command(context: typer.Context, name: str, args: dict[str, int], *, as_json: bool) -> None:
+def _command(context: typer.Context, name: str, *, as_json: bool) -> None:
     as_json = as_json or context.obj.as_json
     client = _client(context)
-    reply = client if isinstance(client, Report) else client.post(f"/{name}", args)
+    reply = client if isinstance(client, Report) else client.post(f"/{name}", {})
     answer = reply if isinstance(reply, Report) else _parsed(reply, CommandAnswer)
     if isinstance(answer, Report):
         _fail((answer,), as_json=as_json)
@@ -239,8 +222,6 @@ def _command(context: typer.Context, name: str, args: dict[str, int], *, as_json
         write_line(answer.model_dump_json(by_alias=True))
     else:
         tell(answer.reports, as_json=False)
-        if answer.done:
-            write_line("done")
     raise typer.Exit(ExitCode.DONE if answer.done else ExitCode.FAILED)
 
 

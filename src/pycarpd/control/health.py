@@ -28,6 +28,14 @@ def is_promotable_backup(status: Status) -> bool:
     return status.role == "BACKUP" and status.freshness.promotable
 
 
+def has_successor(status: Status) -> bool:
+    """Return whether some other member could take over right now, as far as this node hears."""
+    return any(
+        each.state == "heard" and each.role == "BACKUP" and each.freshness.promotable and not each.paused
+        for each in status.members
+    )
+
+
 def findings(status: Status) -> tuple[Report, ...]:
     """Return what is wrong with the cluster as this node sees it: its own reports, then what the facts imply."""
     found = list(status.reports)
@@ -36,8 +44,7 @@ def findings(status: Status) -> tuple[Report, ...]:
     if status.can_split:
         found.append(report("can-split", 'arbiter = "none": the cluster can split'))
     if status.paused:
-        left = "" if status.pause_remaining_s is None else f" for another {status.pause_remaining_s} s"
-        found.append(report("paused", f"automatic takeover is paused{left}"))
+        found.append(report("paused", "this node is paused: it neither takes over nor votes"))
     if not status.quorum.has:
         message = f"{status.quorum.heard} members heard, {status.quorum.needed} needed"
         found.append(report("no-quorum", message))
@@ -51,6 +58,8 @@ def _member_findings(member: MemberStatus, status: Status) -> list[Report]:
         return [report("member-silent", "has never been heard", key=member.name)]
     if member.state == "lost":
         return [report("member-lost", "is not heard any more", key=member.name)]
+    if member.paused and member.state != "self":
+        return [report("paused", "is paused: it neither takes over nor votes", key=member.name)]
     if member.is_witness or member.name == status.master or member.freshness.promotable:
         return []
     why = member.freshness.why_not or "no reason is known"

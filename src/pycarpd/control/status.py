@@ -63,6 +63,7 @@ class MemberStatus(Model):
     priority: int | None = None
     demotion: int = 0
     is_witness: bool = False
+    paused: bool = False
     last_heard_ms: int | None = None
     freshness: FreshnessStatus = FreshnessStatus()
 
@@ -75,6 +76,8 @@ class Transition(Model):
     from_role: RoleName = Field(validation_alias="from", serialization_alias="from")
     to_role: RoleName = Field(validation_alias="to", serialization_alias="to")
     cause: str
+    opened_by: str | None = None
+    """Of a node that became MASTER by a promotion: why it opened its term."""
     phases: dict[str, int] = {}
     """Phase to milliseconds, in the order in which they ran."""
     operations_lost: int | None = None
@@ -110,7 +113,6 @@ class Status(Model):
     quorum: QuorumStatus
     can_split: bool
     paused: bool = False
-    pause_remaining_s: int | None = None
     freshness: FreshnessStatus
     members: tuple[MemberStatus, ...]
     last_transition: Transition | None = None

@@ -52,6 +52,8 @@ class Board:
     settings: DaemonSettings
     news: StatusNews | None = None
     last_transition: Transition | None = None
+    opened_by: str | None = None
+    """Why this node opened its newest term."""
     plan_faults: tuple[Report, ...] = ()
     promotions: int = 0
     promotions_failed: int = 0
@@ -131,6 +133,7 @@ class Board:
             priority=settings.election.priority,
             demotion=news.demotion if news else 0,
             is_witness=settings.election.me.is_witness,
+            paused=bool(news and news.is_paused),
             last_heard_ms=0,
             freshness=own,
         )
@@ -146,6 +149,7 @@ class Board:
             priority=peer.priority if peer.role is not None else None,
             demotion=peer.demotion,
             is_witness=peer.is_witness,
+            paused=peer.is_paused,
             last_heard_ms=peer.heard_ms,
             freshness=freshness_status(peer.freshness, promotable=peer.is_promotable, why_not=why_not),
         )
@@ -173,7 +177,7 @@ class Board:
         return (*found, *self.plan_faults)
 
 
-def transition(news: TransitionNews, phases: dict[str, int]) -> Transition:
+def transition(news: TransitionNews, phases: dict[str, int], opened_by: str | None = None) -> Transition:
     """Return a change of role as an entry of the history."""
     return Transition.model_validate(
         {
@@ -182,6 +186,7 @@ def transition(news: TransitionNews, phases: dict[str, int]) -> Transition:
             "from": role_name(news.was),
             "to": role_name(news.role),
             "cause": news.cause.value,
+            "opened_by": opened_by,
             "phases": dict(phases),
         }
     )

@@ -150,6 +150,7 @@ class PeerNews:
     demotion: int
     is_witness: bool
     is_promotable: bool
+    is_paused: bool
     is_proven: bool
     hears_me: bool
     heard_ms: int | None

@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 
 from pycarpd.daemon.messages import PeerNews, StatusNews
+from pycarpd.election.model import Flags
 from pycarpd.election.peers import Peer
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.snapshot import Snapshot
@@ -29,6 +30,7 @@ def peer_news(peer: Peer, config_digest: int, now_ns: int) -> PeerNews:
         demotion=advert.demotion if advert else 0,
         is_witness=peer.member.is_witness,
         is_promotable=peer.is_promotable,
+        is_paused=advert is not None and Flags.PAUSED in advert.flags,
         is_proven=peer.is_proven,
         hears_me=peer.hears_me,
         heard_ms=(now_ns - peer.heard_ns) // NS_PER_MS if advert else None,

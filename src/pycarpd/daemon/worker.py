@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from pycarpd.control.health import has_successor
 from pycarpd.control.history import History
 from pycarpd.control.metrics import Metrics
 from pycarpd.control.reports import Report, report
@@ -24,7 +25,7 @@ from pycarpd.daemon.bugs import end_if_raised, end_on_bugs
 from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.host import Host
 from pycarpd.daemon.identity import write_persistent
-from pycarpd.daemon.patient import Findings, Patient, answers, remembered_metaid
+from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
 from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
 from pycarpd.daemon.watchman import Watchman
 from pycarpd.election.model import Role
@@ -80,7 +81,8 @@ class Worker:
         await self._serve()
         if self._host is not None:
             await self._prepare_host(self._host)
-        serves = self._host is not None and await asyncio.to_thread(answers, self._host) is not None
+        host, metaid = self._host, self._expected_metaid()
+        serves = host is not None and await asyncio.to_thread(finds_serving, host, metaid)
         self._heartbeat.send(msg.WorkerHello(serves))
         loop.add_reader(self._heartbeat.fileno(), self._read_heartbeat)
         loop.add_reader(self._supervisor.fileno(), self._read_supervisor)
@@ -161,12 +163,14 @@ class Worker:
 
     async def command(self, name: str, args: Mapping[str, Any]) -> tuple[Report, ...]:
         """Pass an operator's command on to the election, or refuse it with the reason."""
-        if args.get("ttl_s") is not None:
-            return (report("command-bad-argument", "a pause has no end of its own here", key="ttl_s"),)
+        if args:
+            return (report("command-bad-argument", f"{name} takes no arguments", key=next(iter(args))),)
         if name == "resign" and self._role not in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
-            return (report("not-master", f"this node is {self._role.name}, there is nothing to resign"),)
+            return (report("not-master", f"this node is {self._role.name}, it has nothing to give away"),)
+        if name == "resign" and self._role is Role.MASTER and not has_successor(self.status()):
+            return (report("no-successor", "no other member could take over now"),)
         self._heartbeat.send(msg.OperatorNews(name))
-        return (report("command-accepted", f"{name} is on its way", key=name),)
+        return (report("command-accepted", "passed on to the election", key=name),)
 
     def _read_supervisor(self) -> None:
         message = self._supervisor.receive()
@@ -308,7 +312,11 @@ class Worker:
         self._keep_pending()
         self._role = news.role
         has_plan = news.role is Role.MASTER or news.was in (Role.PROMOTING, Role.DEMOTING)
-        self._pending = transition(news, self._board.phases if has_plan else {})
+        if news.role is Role.PROMOTING:
+            self._board.opened_by = news.cause.value
+        is_promoted = news.was is Role.PROMOTING and news.role is Role.MASTER
+        opened_by = self._board.opened_by if is_promoted else None
+        self._pending = transition(news, self._board.phases if has_plan else {}, opened_by)
         self._board.last_transition = self._pending
         is_plan_running = self._desk is not None and self._desk.is_promoting
         if not (is_plan_running and news.role is Role.MASTER):

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pycarpd.cli.pycarpctl import parse_duration
-from pycarpd.cli.render import REPORTS_SHOWN_MAX, age_text, history_table, report_lines, status_screen
+from pycarpd.cli.render import REPORTS_SHOWN_MAX, age_text, history_table, report_lines, status_screen, takeover_text
 from pycarpd.control.reports import report
 from pycarpd.control.status import FreshnessStatus, Status, Transition, VipStatus
 from tests.unit.control.serving import healthy_status
@@ -113,23 +112,45 @@ def test_ages(milliseconds: int | None, text: str) -> None:
     assert len(age_text(milliseconds)) <= 5
 
 
+def test_history_has_one_line_a_change_at_80_columns() -> None:
+    last = troubled().last_transition
+    assert last is not None
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(history_table((last.model_copy(update={"operations_lost": 0}),) * 3))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 5
+    assert all(line.rstrip().endswith("mfsmaster serves the expected version") for line in lines[2:])
+
+
 @pytest.mark.parametrize(
-    ("text", "seconds"),
+    ("changes", "words"),
     [
-        ("1s", 1),
-        ("90s", 90),
-        ("30m", 1800),
-        ("1h", 3600),
-        ("7d", 604_800),
-        ("8d", None),
-        ("0s", None),
-        ("1", None),
-        ("1w", None),
-        ("-1s", None),
-        ("٣s", None),
-        ("1s ", None),
-        ("9" * 20 + "s", None),
+        ({"role": "MASTER"}, "serves"),
+        ({}, "yes"),
+        ({"demotion": 2}, "yes, demoted"),
+        ({"paused": True}, "no: paused"),
+        ({"role": "SUSPENDED"}, "no: SUSPENDED"),
+        ({"role": "MASTER", "state": "lost"}, "no: not heard"),
+        ({"state": "never heard", "role": None}, "no: not heard"),
+        ({"freshness": FreshnessStatus(why_not="no base")}, "no: no base"),
+        ({"is_witness": True}, "witness"),
     ],
 )
-def test_durations(text: str, seconds: int | None) -> None:
-    assert parse_duration(text) == seconds
+def test_each_member_says_whether_it_could_take_over_now(changes: dict[str, object], words: str) -> None:
+    standby = healthy_status().members[2]
+    assert takeover_text(standby.model_copy(update=changes)).plain == words
+
+
+def test_a_silent_masters_role_is_the_last_one_heard_of() -> None:
+    status = healthy_status()
+    lost = status.members[0].model_copy(update={"state": "lost", "last_heard_ms": 6700})
+    assert "(MASTER)" in screen(status.model_copy(update={"members": (lost, *status.members[1:])}))
+
+
+def test_a_promotion_says_why_it_began() -> None:
+    last = troubled().last_transition
+    assert last is not None
+    began = last.model_copy(update={"opened_by": "the master resigned"})
+    assert "because: the master resigned; mfsmaster serves" in screen(
+        troubled().model_copy(update={"last_transition": began})
+    )

@@ -19,7 +19,7 @@ HEALTHY = """
   "vhid": 10, "interface": "eth0", "profile": "default", "priority": 190, "demotion": 0,
   "vip": {"addresses": ["192.0.2.100/24"], "held": false, "fence_open": false},
   "lease_remaining_ms": null, "quorum": {"has": true, "heard": 3, "needed": 2},
-  "can_split": false, "paused": false, "pause_remaining_s": null,
+  "can_split": false, "paused": false,
   "freshness": {"metaid": "5f3a00000000c0de", "version": 4711, "proved_version": 4700, "drill_age_s": 1800,
                 "age_ms": 400, "promotable": true, "why_not": null},
   "members": [

@@ -8,6 +8,7 @@ from pycarpd.control.health import (
     ClusterHealth,
     cluster_health,
     findings,
+    has_successor,
     is_node_healthy,
     is_promotable_backup,
 )
@@ -35,6 +36,23 @@ def test_a_healthy_cluster(healthy: Status) -> None:
     assert is_node_healthy(healthy)
     assert is_promotable_backup(healthy)
     assert not healthy.serves
+
+
+def test_a_paused_peer_is_told_by_name_and_is_no_successor(healthy: Status) -> None:
+    paused = tuple(each.model_copy(update={"paused": True}) for each in healthy.members)
+    status = altered(healthy, members=paused)
+    assert [(each.code, each.key) for each in findings(status)] == [("paused", "meta1"), ("paused", "meta3")]
+    assert has_successor(healthy)
+    assert not has_successor(status)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"state": "late"}, {"state": "lost"}, {"role": "FAULT"}, {"freshness": FreshnessStatus(why_not="no files")}],
+)
+def test_one_who_is_silent_ill_or_without_files_is_no_successor(healthy: Status, changes: dict[str, Any]) -> None:
+    members = tuple(each.model_copy(update=changes if each.state != "self" else {}) for each in healthy.members)
+    assert not has_successor(altered(healthy, members=members))
 
 
 def test_no_master_outweighs_everything(healthy: Status) -> None:

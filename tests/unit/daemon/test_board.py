@@ -101,6 +101,12 @@ def test_members_come_in_the_order_of_the_configuration_each_with_its_own_facts(
     assert rows[2].freshness.why_not
 
 
+def test_who_is_paused_is_told_of_each_member() -> None:
+    rows = board(peers=(peer_news(is_paused=True), peer_news("meta3"))).status().members
+    assert [row.paused for row in rows] == [False, True, False]
+    assert [row.paused for row in board(peers=(peer_news(),), is_paused=True).status().members] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("heard_ms", "state"), [(0, "heard"), (1000, "heard"), (1001, "late"), (3000, "late"), (3001, "lost")]
 )

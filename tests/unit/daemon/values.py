@@ -59,6 +59,7 @@ def peer_news(name: str = "meta2", **changes: object) -> PeerNews:
         "demotion": 0,
         "is_witness": False,
         "is_promotable": True,
+        "is_paused": False,
         "is_proven": True,
         "hears_me": True,
         "heard_ms": 100,
