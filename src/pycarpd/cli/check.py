@@ -40,7 +40,7 @@ def show_findings(findings: Findings, *, as_json: bool) -> None:
         return
     console = make_console()
     for each in sorted(findings.reports, key=lambda one: -one.severity.rank):
-        console.print(full_report(each), soft_wrap=True)
+        console.print(full_report(each), soft_wrap=not console.is_terminal)
     if findings.config is not None and findings.times is not None:
         for line in _facts(findings.config, findings.times):
             console.print(Text(line), soft_wrap=True)
@@ -73,4 +73,9 @@ def _summary(findings: Findings) -> str:
     count = {severity: sum(each.severity is severity for each in findings.reports) for severity in Severity}
     if not count[Severity.ERROR] and not count[Severity.WARNING]:
         return f"{findings.path}: no problem found"
-    return f"{findings.path}: {count[Severity.ERROR]} errors, {count[Severity.WARNING]} warnings"
+    words = (_counted(count[severity], severity) for severity in (Severity.ERROR, Severity.WARNING))
+    return f"{findings.path}: {', '.join(words)}"
+
+
+def _counted(number: int, severity: Severity) -> str:
+    return f"{number} {severity}" if number == 1 else f"{number} {severity}s"

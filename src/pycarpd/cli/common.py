@@ -57,7 +57,7 @@ def tell(reports: Iterable[Report], *, as_json: bool) -> None:
         return
     console = make_console(to_stderr=True)
     for each in reports:
-        console.print(full_report(each), soft_wrap=True)
+        console.print(full_report(each), soft_wrap=not console.is_terminal)
 
 
 def write_line(text: str) -> None:

@@ -52,7 +52,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration.", show_default=True)]
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", metavar="FILE", envvar="PYCARPD_CONFIG", help="The configuration.", show_default=True),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON with a versioned schema instead of text.")]
 
 

@@ -157,8 +157,9 @@ def tell_reports(reports: Iterable[Report]) -> None:
     """Write reports for the person who started the daemon."""
     for each in reports:
         sys.stderr.write(each.line + "\n")
-        if each.hint:
-            sys.stderr.write(f"  {each.hint}\n")
+        for label, words in (("rule", each.rule), ("next", each.hint)):
+            if words:
+                sys.stderr.write(f"    {label}: {words}\n")
 
 
 def run(config_path: Path) -> int:

@@ -34,7 +34,7 @@ def raw_socket(config: Config) -> Iterator[Report]:
     try:
         socket.socket(family, socket.SOCK_RAW, PROTOCOL_CARP).close()
     except OSError as error:
-        yield report("host-no-raw-socket", error.strerror or str(error))
+        yield report("host-no-raw-socket", f"a raw socket for IP protocol 112 was refused: {error.strerror or error}")
 
 
 def net_admin(_config: Config) -> Iterator[Report]:
@@ -42,7 +42,7 @@ def net_admin(_config: Config) -> Iterator[Report]:
     found = re.search(r"^CapEff:\s*([0-9a-f]+)", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
     effective = int(found[1], 16) if found else 0
     if not effective >> CAP_NET_ADMIN & 1:
-        yield report("host-no-net-admin", "is not among the effective capabilities")
+        yield report("host-no-net-admin", "CAP_NET_ADMIN is not among the effective capabilities")
 
 
 def realtime(_config: Config) -> Iterator[Report]:
@@ -75,7 +75,8 @@ def directories(config: Config) -> Iterator[Report]:
         path = Path(text)
         if not path.exists():
             message = f"{path} does not exist yet; the daemon creates it"
-            yield report("host-directory", message, key=key, value=path, severity=Severity.WARNING)
+            hint = "nothing; `pycarpd run` creates it, root's"
+            yield report("host-directory", message, key=key, value=path, hint=hint, severity=Severity.INFO)
         elif not path.is_dir():
             yield report("host-directory", f"{path} is no directory", key=key, value=path)
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
