@@ -111,7 +111,7 @@ class Cluster:
                 f"cd {mount} && for i in $(seq {_FIRST_FILES}); do echo first > first-{client}-$i; done && sync -f ."
             )
             must("bash", "-c", script, timeout_s=_MASTER_WITHIN_S)
-        say("the first file system is made; stopping mfsmaster once, so that it saves a whole base")
+        say("the first file system is made; mfsmaster ends once, to save a base")
         self.moosefs.stop_master(FIRST)
 
     def start_manual(self, say: Callable[[str], None] = _silent) -> None:

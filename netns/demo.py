@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Final
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -25,7 +26,6 @@ from netns.topology import VIP
 from netns.writer import Verdict, Writer, WriterReport, read_log
 
 GAP_LIMIT_MS: Final = {"default": 3000.0, "fast": 3000.0, "ucarp": 7000.0}
-_LINES_SHOWN: Final = 20
 _FATES: Final = ("lost", "short", "wrong")
 _FILES_BEFORE: Final = 100
 _FILES_AFTER: Final = 100
@@ -71,7 +71,7 @@ class Story:
         metalogger = "runs" if self.returned.get("metalogger") else "does not run"
         return [
             Check("the writer's longest gap", _ms(gap), f"below {_ms(limit)}", gap is not None and gap < limit),
-            Check("write errors seen by the client", _count(errors), "0", errors == 0),
+            Check("write errors at the client", _count(errors), "0", errors == 0),
             Check("acknowledged files checked", _count(checked), "all", bool(checked)),
             *(Check(f"  of them {fate}", _count(counts.get(fate)), "0", counts.get(fate) == 0) for fate in _FATES),
             Check("new owner of the VIP", owner or "none", f"not {self.crashed}", owner not in (None, self.crashed)),
@@ -106,14 +106,17 @@ class Story:
 
 
 class Screen:
-    """Where the timeline is shown: live on a terminal, line by line anywhere else."""
+    """Where the story is told: line by line; on a terminal with what the hosts do now kept below the newest line."""
 
     def __init__(self, *, is_plain: bool, to_stderr: bool) -> None:
         self.console = Console(stderr=to_stderr, highlight=False)
         self.began_ns = boottime_ns()
         self.observer: Observer | None = None
-        self._lines: list[str] = []
-        self._live = None if is_plain else Live(console=self.console, get_renderable=self._render, refresh_per_second=8)
+        self._live = (
+            None
+            if is_plain
+            else Live(console=self.console, get_renderable=self._render, refresh_per_second=8, transient=True)
+        )
 
     def say(self, text: str) -> None:
         """Add a line of the story, now."""
@@ -125,10 +128,7 @@ class Screen:
 
     def tell(self, line: Line) -> None:
         """Add a line with a moment of its own."""
-        text = f"{(line.at_ns - self.began_ns) / 1e9:7.2f} s  {line.text}"
-        self._lines.append(text)
-        if self._live is None:
-            self.console.print(text, soft_wrap=True)
+        self.console.print(f"{(line.at_ns - self.began_ns) / 1e9:7.2f} s  {line.text}", soft_wrap=self._live is None)
 
     def start(self) -> None:
         """Begin to show."""
@@ -136,12 +136,12 @@ class Screen:
             self._live.start()
 
     def stop(self) -> None:
-        """Show the last state and leave it on the screen."""
+        """End the live part; the lines of the story stay."""
         if self._live is not None:
             self._live.stop()
 
     def _render(self) -> Group:
-        table = Table(title="as seen from outside", title_justify="left")
+        table = Table(title="as seen from outside", title_justify="left", box=SIMPLE_HEAD)
         for heading in ("host", "role on the wire", "term", "last advert", "VIP"):
             table.add_column(heading)
         now_ns = boottime_ns()
@@ -151,7 +151,7 @@ class Screen:
             table.add_row(name, host.role, str(host.term or ""), heard, "yes" if host.has_vip else "")
         waiting = f", the last {(now_ns - view.written_ns) / 1e9:.1f} s ago" if view.files else ""
         written = Text(f"client: {view.files} files written{waiting}")
-        return Group(table, written, Text.from_markup("\n".join(self._lines[-_LINES_SHOWN:])))
+        return Group(table, written)
 
 
 def tell_story(cluster: Cluster, owner: Owner, story: Story, screen: Screen) -> None:
@@ -203,12 +203,12 @@ def _come_back(cluster: Cluster, story: Story) -> None:
 
 
 def _verdict(story: Story) -> Group:
-    phases = Table(title="the takeover, from the crash", title_justify="left")
+    phases = Table(title="the takeover, from the crash", title_justify="left", box=SIMPLE_HEAD)
     phases.add_column("phase")
     phases.add_column("after", justify="right")
     for name, after_ms in (story.change.phases_ms if story.change else {}).items():
         phases.add_row(name, _ms(after_ms))
-    table = Table(title="verdict", title_justify="left")
+    table = Table(title="verdict", title_justify="left", box=SIMPLE_HEAD)
     for heading in ("", "found", "wanted", ""):
         table.add_column(heading)
     for check in story.checks():
@@ -281,4 +281,4 @@ def demo(
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command()(demo)
-    app()
+    app(prog_name="./netns/demo")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from netns.cluster import REPOSITORY, Cluster, Options
 from netns.commands import LaboratoryError, end, eventually, spawn
@@ -23,6 +24,8 @@ from netns.pycarpd import COMMANDS, Settings
 
 _UP_WITHIN_S: Final = 180.0
 _DOWN_WITHIN_S: Final = 60.0
+HOSTS_OF_A_MAJORITY: Final = 3
+"""Of two hosts none is a majority: that cluster has to be able to split, or stands still when one dies."""
 
 EPILOG: Final = """\b
 HOSTS
@@ -42,7 +45,8 @@ EXAMPLES
   ./netns/lab status                   who is MASTER, who has the VIP, does the mount answer
   ./netns/lab fault crash m1           the host of the master dies
   ./netns/lab heal crash m1            it is booted again
-  ./netns/lab shell m2                 a shell on m2; `pycarpctl --config $PYCARPD_CONFIG watch`, `ip addr`, `tcpdump`
+  ./netns/lab shell m2                 a shell on m2: `pycarpctl watch`, `ip addr`, `tcpdump`
+  ./netns/lab exec m2 pycarpctl status
   ./netns/lab down
 """
 
@@ -69,7 +73,9 @@ def up(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     chunkservers: Annotated[int, typer.Option(min=1, max=9, help="Chunkservers.")] = 1,
     clients: Annotated[int, typer.Option(min=1, max=9, help="Clients with a mount.")] = 1,
     profile: Annotated[str, typer.Option(help="default, fast or ucarp.")] = "default",
-    arbiter: Annotated[str, typer.Option(help="none or majority.")] = "none",
+    arbiter: Annotated[
+        str, typer.Option(help="majority or none. [default: majority; none below three hosts]", show_default=False)
+    ] = "",
     manual: Annotated[bool, typer.Option("--manual", help="MooseFS started by hand on m1; no pycarpd.")] = False,
     small_disks: Annotated[bool, typer.Option("--small-disks", help="DATA_PATH on 96 MB, for disk-full.")] = False,
     background: Annotated[bool, typer.Option("--background", help="Return when the cluster is ready.")] = False,
@@ -80,7 +86,7 @@ def up(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     if background:
         _up_in_background([word for word in sys.argv[1:] if word != "--background"])
         return
-    settings = Settings(profile, arbiter)
+    settings = Settings(profile, arbiter or ("majority" if hosts >= HOSTS_OF_A_MAJORITY else "none"))
     size_mb = 96 if small_disks else 0
     options = Options(hosts, chunkservers, clients, small_disk_mb=size_mb, settings=settings)
     with contextlib.suppress(KeyboardInterrupt), Owner(handle_signals=True, is_standing=True) as owner:
@@ -111,6 +117,7 @@ def shell(host: HostArgument, lab: LabOption = "") -> None:
     """Open a shell on a host."""
     cluster = _attach(lab)
     environment = _environment(cluster, host) | {"PS1": f"{cluster.topology.prefix} {host}# "}
+    console.print(f"this is {host}; try `pycarpctl status`; `exit` leaves it as it is")
     argv = cluster.topology.inside(host, "bash", "--norc", "-i")
     os.execvpe(argv[0], argv, environment)  # noqa: S606 - the person's own shell takes this process over
 
@@ -126,24 +133,29 @@ def execute(host: HostArgument, command: Annotated[list[str], typer.Argument()],
 @app.command()
 def faults() -> None:
     """List the faults and what each takes."""
-    table = Table(box=None)
-    for heading in ("fault", "what it does", "argument", "default"):
-        table.add_column(heading)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("fault", no_wrap=True)
+    table.add_column("what it does")
     for entry in FAULTS.values():
-        table.add_row(entry.name, entry.summary, entry.argument, entry.default)
+        table.add_row(entry.name, entry.summary)
+        if entry.argument:
+            usual = f" [default: {entry.default}]" if entry.default else ""
+            table.add_row("", Text(f"  {entry.argument}{usual}"))
     console.print(table)
 
 
 @app.command()
 def fault(name: FaultArgument, host: HostArgument, argument: ValueArgument = "", lab: LabOption = "") -> None:
     """Bring a fault about on a host."""
-    inject(_attach(lab), name, host, argument)
+    event = inject(_attach(lab), name, host, argument)
+    console.print(f"{host}: {f'{name} {event.argument}'.strip()}; `./netns/lab heal {name} {host}` mends it")
 
 
 @app.command("heal")
 def heal_command(name: FaultArgument, host: HostArgument, argument: ValueArgument = "", lab: LabOption = "") -> None:
     """Mend a fault on a host."""
     heal(_attach(lab), name, host, argument)
+    console.print(f"{host}: {name} is mended")
 
 
 @app.command()
@@ -212,7 +224,9 @@ def _record(prefix: str) -> Record:
     if not standing:
         raise LaboratoryError("no such cluster stands; `./netns/lab up` puts one up")
     if len(standing) > 1:
-        raise LaboratoryError(f"several stand, say which with --lab: {', '.join(r.prefix for r in standing)}")
+        raise LaboratoryError(
+            f"several stand, say which with --lab after the command's name: {', '.join(r.prefix for r in standing)}"
+        )
     return standing[0]
 
 
@@ -230,7 +244,7 @@ def _environment(cluster: Cluster, host: str) -> dict[str, str]:
 def main() -> None:
     """Run the command; a laboratory's fault is one line and exit status 1."""
     try:
-        app()
+        app(prog_name="./netns/lab")
     except LaboratoryError as error:
         print(f"lab: {error}", file=sys.stderr)
         raise SystemExit(1) from None
