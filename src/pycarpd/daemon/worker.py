@@ -25,7 +25,7 @@ from pycarpd.daemon.bugs import end_if_raised, end_on_bugs
 from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.host import Host
 from pycarpd.daemon.identity import write_persistent
-from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
+from pycarpd.daemon.patient import Findings, Patient, answers, remembered_metaid
 from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
 from pycarpd.daemon.watchman import Watchman
 from pycarpd.election.model import Role
@@ -81,8 +81,7 @@ class Worker:
         await self._serve()
         if self._host is not None:
             await self._prepare_host(self._host)
-        host, metaid = self._host, self._expected_metaid()
-        serves = host is not None and await asyncio.to_thread(finds_serving, host, metaid)
+        serves = self._host is not None and await asyncio.to_thread(answers, self._host) is not None
         self._heartbeat.send(msg.WorkerHello(serves))
         loop.add_reader(self._heartbeat.fileno(), self._read_heartbeat)
         loop.add_reader(self._supervisor.fileno(), self._read_supervisor)
