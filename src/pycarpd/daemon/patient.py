@@ -21,6 +21,7 @@ from pycarpd.linux.connections import list_connections
 from pycarpd.linux.faults import SystemFault
 from pycarpd.moosefs.chain import Chain, ChainIndex
 from pycarpd.moosefs.probe import LiveMaster, probe
+from pycarpd.takeover.datafiles import is_own
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ PROBE_TIMEOUT_S = 2.0
 LOOK_TIMEOUT_S = 1.0
 """Shorter than the hang timeout by far: what counts is for how long one look after the other gets no answer."""
 STOPPED_ROUNDS_MAX = 2
+ASKED_MAX = 3
+"""Asked so often, a mfsmaster has six seconds to answer: less than the ten that peers wait for a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +99,11 @@ class Patient:
         if not isinstance(chain, Chain):
             return Findings(None, chain.detail or chain.code.value)
         freshness = Freshness(chain.metaid, chain.version)
-        if not self._host.metalogger.is_running() and not self._host.mfsmaster.is_running() and not self._has_own():
+        # A former master's own files are complete without a metalogger; the package's empty metadata.mfs is none.
+        is_complete = is_own(chain.base.name) or self._host.mfsmaster.is_running()
+        if not is_complete and not self._host.metalogger.is_running():
             return Findings(freshness, "its mfsmetalogger is not running")
         return Findings(freshness, "")
-
-    def _has_own(self) -> bool:
-        """Tell whether the files of a former master lie here: complete without a metalogger."""
-        data_path = self._host.takeover.data_path
-        return any((data_path / name).exists() for name in ("metadata.mfs", "metadata.mfs.back"))
 
     def _look_at_master(self) -> Findings:
         if self._is_stopped():
@@ -142,10 +142,25 @@ class Patient:
         return tuple(found[:KEPT_MAX])
 
 
-def answers(host: Host) -> LiveMaster | None:
-    """Return what a mfsmaster that runs on this host at the moment says, None if none answers."""
-    live = probe(host.takeover.probe_host, host.takeover.ports.clients, PROBE_TIMEOUT_S)
-    return live if isinstance(live, LiveMaster) else None
+def finds_serving(host: Host, expected_metaid: int | None) -> bool:
+    """Tell whether a mfsmaster runs on this host that may be adopted: it answers, and with the expected file system.
+
+    One that holds its lock and is only too busy to answer (each hour it forks, whole) is asked again: not to adopt it
+    means to end it. One of another file system, such as an empty one that the host's boot has started, is not adopted.
+    """
+    takeover = host.takeover
+    for _ in range(ASKED_MAX):
+        live = probe(takeover.probe_host, takeover.ports.clients, PROBE_TIMEOUT_S)
+        if isinstance(live, LiveMaster):
+            if expected_metaid in (None, live.metaid):
+                return True
+            text = "the mfsmaster that runs here serves another file system, it is ended metaid=%016x expected=%016x"
+            logger.error(text, live.metaid, expected_metaid)
+            return False
+        if not host.mfsmaster.is_running():
+            return False
+        logger.warning("mfsmaster runs and does not answer code=%s detail=%s", live.code.value, live.detail)
+    return False
 
 
 def remembered_metaid(path: Path) -> int | None:

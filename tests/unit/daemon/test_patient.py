@@ -1,0 +1,94 @@
+"""What is found on a host: may its mfsmaster be adopted, could its files be served. Real files, sockets and locks."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pycarpd.daemon.host import Host
+from pycarpd.daemon.patient import Findings, Patient, finds_serving
+from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
+from pycarpd.takeover.context import Ports, TakeoverSettings
+from tests.own_network import ADDRESS, own_network
+from tests.unit.moosefs.files import METAID, fill, metadata
+from tests.unit.moosefs.test_probe import ANY_INFO, answering, module, sends
+
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("_network")]
+NOBODYS_PORT = 9
+LOCK = """
+import fcntl, sys
+lock = open(sys.argv[1], "w")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def _network() -> Iterator[None]:
+    with own_network():
+        yield
+
+
+def host_at(data_path: Path, port: int = NOBODYS_PORT) -> Host:
+    config = data_path / "mfsmaster.cfg"
+    takeover = TakeoverSettings(data_path, config, config, 0, 0, (ADDRESS,), Ports(clients=port), probe_host=ADDRESS)
+    return Host(takeover, Mfsmaster(config, data_path), Mfsmetalogger(config, data_path))
+
+
+@contextmanager
+def lock_held(data_path: Path) -> Iterator[None]:
+    argv = [sys.executable, "-c", LOCK, str(data_path / ".mfsmaster.lock")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.mark.parametrize(("expected", "is_adopted"), [(None, True), (METAID, True), (METAID + 1, False)])
+def test_only_the_expected_file_system_is_adopted(tmp_path: Path, expected: int | None, is_adopted: bool) -> None:
+    with answering(sends(ANY_INFO, module())) as port:
+        assert finds_serving(host_at(tmp_path, port), expected) is is_adopted
+
+
+def test_nothing_is_adopted_where_nothing_runs(tmp_path: Path) -> None:
+    assert not finds_serving(host_at(tmp_path), None)
+
+
+def test_a_mfsmaster_that_holds_its_lock_is_asked_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with lock_held(tmp_path):
+        assert not finds_serving(host_at(tmp_path), None)
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.parametrize("empty", ["metadata.mfs", "metadata.mfs.back"])
+def test_the_packages_empty_metadata_does_not_stand_for_a_metalogger(tmp_path: Path, empty: str) -> None:
+    fill(tmp_path, {"metadata_ml.mfs.back": metadata(405), empty: b"MFSM NEW"})
+    assert look(tmp_path).why_not == "its mfsmetalogger is not running"
+
+
+def test_a_former_masters_own_files_need_no_metalogger(tmp_path: Path) -> None:
+    fill(tmp_path, {"metadata.mfs.back": metadata(405)})
+    assert look(tmp_path).why_not == ""
+
+
+def look(data_path: Path) -> Findings:
+    """Return what a patient finds at its first look."""
+    found: list[Findings] = []
+    has_looked = threading.Event()
+
+    def tell(findings: Findings) -> None:
+        found.append(findings)
+        has_looked.set()
+
+    patient = Patient(host_at(data_path), 10, lambda: None, tell)
+    patient.start()
+    assert has_looked.wait(20)
+    patient.stop()
+    return found[0]
