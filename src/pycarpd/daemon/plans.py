@@ -128,6 +128,13 @@ class PlanDesk:
         self._aborted_term = term
         self._executor.abort("a better claim was heard")
 
+    def give_up(self) -> None:
+        """End a promotion and begin nothing more: nobody is there any more to be told. A demotion goes on."""
+        self._waiting = None
+        if self.is_promoting:
+            self._is_overtaken = True
+            self._executor.abort("the heartbeat is gone")
+
     def answer_address(self, term: int, *, is_attached: bool) -> None:
         """Take in the heartbeat's answer to the question for the address; one to an older question says nothing."""
         if self._address is not None and self._address[0] == term and not self._address[1].done():

@@ -6,8 +6,7 @@ gone without a goodbye, nobody renews the right to serve, so mfsmaster is killed
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from pycarpd.control.server import serve_tcp, serve_unix
 from pycarpd.control.status import HistoryAnswer, Status, Transition
 from pycarpd.daemon import messages as msg
 from pycarpd.daemon.board import Board, plan_report, transition
-from pycarpd.daemon.bugs import end_if_raised, end_on_bugs
+from pycarpd.daemon.bugs import end_on_bugs
 from pycarpd.daemon.channel import Channel, Closed
+from pycarpd.daemon.disk import Disk
 from pycarpd.daemon.host import Host
-from pycarpd.daemon.identity import write_persistent
-from pycarpd.daemon.patient import Findings, Patient, answers, remembered_metaid
+from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
 from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
 from pycarpd.daemon.watchman import Watchman
 from pycarpd.election.model import Role
@@ -61,7 +60,7 @@ class Worker:
         self._metaid = remembered_metaid(self._state_dir / METAID_FILE)
         self._board = Board(settings)
         self._history = History(self._state_dir / HISTORY_FILE)
-        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
+        self._disk = Disk(self._state_dir, lambda persistent: self._heartbeat.send(msg.Persisted(persistent)))
         self._role = Role.INIT
         self._pending: Transition | None = None
         self._over: asyncio.Future[int] | None = None
@@ -81,7 +80,8 @@ class Worker:
         await self._serve()
         if self._host is not None:
             await self._prepare_host(self._host)
-        serves = self._host is not None and await asyncio.to_thread(answers, self._host) is not None
+        host, metaid = self._host, self._expected_metaid()
+        serves = host is not None and await asyncio.to_thread(finds_serving, host, metaid)
         self._heartbeat.send(msg.WorkerHello(serves))
         loop.add_reader(self._heartbeat.fileno(), self._read_heartbeat)
         loop.add_reader(self._supervisor.fileno(), self._read_supervisor)
@@ -128,10 +128,17 @@ class Worker:
         self._watchman = Watchman(host.mfsmaster, self._on_mfsmaster_gone)
 
     async def _end(self, code: int) -> None:
-        """Leave the host as it is to be left: after a goodbye finish what runs, without one stop serving first."""
+        """Leave the host as it is to be left: after a goodbye finish what runs, without one stop serving first.
+
+        A promotion in progress would otherwise start mfsmaster after it was ended.
+        """
         loop = asyncio.get_running_loop()
         for fileno in (self._heartbeat.fileno(), self._supervisor.fileno()):
             loop.remove_reader(fileno)
+        if code:
+            self._heartbeat.close()
+            if self._desk is not None:
+                self._desk.give_up()
         if code and self._host is not None:
             await asyncio.to_thread(stop_serving, self._host, self._settings)
         if self._patient is not None:
@@ -139,7 +146,7 @@ class Worker:
         if self._desk is not None and not await self._desk.idle(END_TIMEOUT_S):
             logger.error("a plan does not end, its journal is taken up by the next start")
         self._keep_pending()
-        self._disk.shutdown(wait=True)
+        self._disk.close()
         for runner in self._runners:
             await runner.cleanup()
 
@@ -196,7 +203,7 @@ class Worker:
     def _on_heartbeat(self, message: msg.Message) -> None:
         match message:
             case msg.PersistRequest(persistent=persistent):
-                self._in_order(lambda: write_persistent(self._state_dir, persistent), msg.Persisted(persistent))
+                self._disk.persist(persistent)
             case msg.PreserveRequest(term=term):
                 self._preserve(term)
             case msg.TransitionNews():
@@ -223,34 +230,6 @@ class Worker:
             case _:
                 logger.error("unexpected message from the heartbeat type=%s", type(message).__name__)
 
-    def _in_order(self, work: Callable[[], None], done: msg.ToHeartbeat) -> None:
-        """Do something on the disk, one after the other, and tell the heartbeat when it is done.
-
-        A disk that refuses is not answered: what depends on it is then never sent, which is the safe side.
-        """
-        loop = asyncio.get_running_loop()
-
-        def write() -> None:
-            try:
-                work()
-            except OSError as error:
-                logger.critical("cannot write the election's state, this node cannot be elected error=%s", error)
-                return
-            loop.call_soon_threadsafe(self._heartbeat.send, done)
-
-        self._on_disk("write the election's state", write)
-
-    def _on_disk(self, what: str, work: Callable[[], None]) -> None:
-        """Do something on the disk, after what was asked for before; a disk that refuses is only logged."""
-
-        def guarded() -> None:
-            try:
-                work()
-            except OSError as error:
-                logger.warning("cannot %s error=%s", what, error)
-
-        self._disk.submit(guarded).add_done_callback(end_if_raised)
-
     def _operate(self, job: Job) -> None:
         if self._desk is None or self._patient is None:
             self._heartbeat.send(msg.PlanEnded(job.term, job.kind is Kind.PROMOTE, is_ok=job.kind is Kind.DEMOTE))
@@ -269,7 +248,7 @@ class Worker:
             if isinstance(kept, StepFault):
                 logger.error("cannot preserve files code=%s detail=%s", kept.code, kept.detail)
 
-        self._on_disk("preserve files", preserve)
+        self._disk.copy("preserve files", preserve)
         if self._patient is not None:
             self._patient.look_now()  # who is freshest is decided in a moment, by what is known then
 
@@ -277,6 +256,10 @@ class Worker:
         self._heartbeat.send(msg.PlanEnded(job.term, job.kind is Kind.PROMOTE, is_ok))
 
     def _on_progress(self, job: Job, progress: StepProgress) -> None:
+        # Everybody waits for a node that is PROMOTING: for one whose disk hangs they would wait for ever.
+        if progress.is_stuck and self._role is Role.PROMOTING and self._over is not None and not self._over.done():
+            logger.critical("plan=%s step=%s hangs, this node leaves the election", progress.plan, progress.step)
+            self._over.set_result(1)
         if progress.elapsed_ms is None or progress.verb is Verb.CHECK:
             return
         self._board.phases[progress.step] = progress.elapsed_ms
@@ -328,7 +311,7 @@ class Worker:
             return
         entry, self._pending = self._pending, None
 
-        self._on_disk("write the history", lambda: self._history.append(entry))
+        self._disk.write("write the history", lambda: self._history.append(entry))
 
     def _watch(self, *, is_serving: bool) -> None:
         if self._patient is not None and self._patient.is_serving != is_serving:
@@ -367,7 +350,7 @@ class Worker:
             return
         self._metaid = metaid
         text = f"{metaid:016x}\n".encode()
-        self._on_disk("remember the metaid", lambda: write_durably(self._state_dir / METAID_FILE, text))
+        self._disk.write("remember the metaid", lambda: write_durably(self._state_dir / METAID_FILE, text))
 
 
 def stop_serving(host: Host, settings: DaemonSettings) -> None:

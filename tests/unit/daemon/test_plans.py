@@ -459,3 +459,20 @@ def test_taking_back_an_older_demotion_is_no_sign_that_mfsmaster_is_gone(
         assert room.ended == [(Kind.DEMOTE, 8, True)]
 
     play(body)
+
+
+def test_a_desk_that_gives_up_undoes_the_promotion_and_begins_nothing(play: Play, bench: Bench) -> None:
+    async def body(room: Room) -> None:
+        bench.hold("install 1")
+        room.desk.ask(PROMOTE_1)
+        await bench.until_begun("install 1")
+        room.desk.ask(DEMOTE_2)
+        room.desk.give_up()
+        bench.held["install 1"].set()
+        await room.settle()
+        room.order("install 1", "undo install 1")
+        assert not {"start-mfsmaster 1", "kill-mfsmaster 2"} & set(bench.done)
+        assert not room.asked
+        assert not room.ended
+
+    play(body)
