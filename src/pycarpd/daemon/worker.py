@@ -46,6 +46,10 @@ METAID_FILE = "metaid"
 JOURNAL_FILE = "journal"
 HISTORY_FILE = "history.jsonl"
 SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
+PLAN_FAILED_HINTS = {
+    Kind.PROMOTE: "mend the cause; the node tries again by itself",
+    Kind.DEMOTE: "mend the cause, then restart pycarpd here: until then this host may hold files of an older master",
+}
 
 
 class Worker:
@@ -278,7 +282,7 @@ class Worker:
         if not outcome.ok and outcome.fault is not None:
             self._board.promotions_failed += job.kind is Kind.PROMOTE
             text = f"{job.kind.value} failed at {outcome.failed_step}: {outcome.fault.detail}"
-            faults.append(plan_report("plan-failed", text, "mend the cause; the node tries again by itself"))
+            faults.append(plan_report("plan-failed", text, PLAN_FAILED_HINTS[job.kind]))
             logger.error("plan failed code=%s undone=%s %s", outcome.fault.code, outcome.undone, text)
         self._board.plan_faults = tuple(faults)
         if self._pending is not None:
