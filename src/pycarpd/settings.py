@@ -23,7 +23,7 @@ class MoosefsSettings:
     """Where the host's MooseFS lives and how long its steps may take.
 
     ``expected_metaid`` refuses any other file system (None: the first one proved is believed).
-    ``archive_keep_bytes`` None means bounded by number alone.
+    ``archive_keep_bytes`` None means the usual bound, 64 GiB (takeover.prune.KeepBounds).
     """
 
     data_path: str

@@ -257,6 +257,15 @@ class Worker:
             self._patient.look_now()  # who is freshest is decided in a moment, by what is known then
 
     def _on_plan_ended(self, job: Job, is_ok: bool) -> None:
+        """Tell the heartbeat, but not that a host is demoted whose mfsmaster runs on: this process's end kills it.
+
+        A state directory that cannot be written keeps any plan from its first step.
+        """
+        is_left = job.kind is Kind.DEMOTE and not is_ok and self._host is not None and self._host.mfsmaster.processes()
+        if is_left and self._over is not None and not self._over.done():
+            logger.critical("the demotion failed before mfsmaster was ended, it is killed without a plan")
+            self._over.set_result(1)
+            return
         self._heartbeat.send(msg.PlanEnded(job.term, job.kind is Kind.PROMOTE, is_ok))
 
     def _on_progress(self, job: Job, progress: StepProgress) -> None:
