@@ -24,6 +24,7 @@ class Snapshot:
     why_not: str
     peers: tuple[Peer, ...]
     live_members: int
+    """Members heard of lately, this one included; how long a demoted node would wait has no say in it."""
     adopts: bool
 
 
@@ -42,6 +43,6 @@ def snapshot_of(node: Node, now_ns: int) -> Snapshot:
         freshness=node.freshness,
         why_not=node.why_not,
         peers=node.peers.all(),
-        live_members=1 + len(node.peers.live(now_ns, node.master_down_ns(now_ns))),
+        live_members=1 + len(node.peers.live(now_ns, node.silence_ns() + node.settings.interval_ns)),
         adopts=node.adopts and node.role is Role.PROMOTING,
     )
