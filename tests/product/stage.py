@@ -208,7 +208,7 @@ class Stage:
         verdicts = [writer.verify(mount) for writer in writers]
         self.cluster.moosefs.unmount(mount)
         for report, verdict in zip(reports, verdicts, strict=True):
-            assert verdict.is_good or (may_lose and not verdict.short + verdict.wrong), f"{verdict}"
+            assert verdict.is_good or (may_lose and not verdict.wrong), f"{verdict}"
             assert verdict.checked == report.acknowledged
             assert may_lose or not report.errors, f"the client was given errors: {report.errors[:3]}"
         assert scene.longest_gap_ms() < gap_ms, f"{reports}"
