@@ -20,13 +20,17 @@ def _drop() -> None:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    """Three metadata hosts, all healthy, with a client's mount, whoever is master among them at the moment."""
-    if _held and not _held[0].is_healthy():
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """Three metadata hosts, all healthy, with a client's mount, whoever is master among them at the moment.
+
+    A module that names an ARBITER gets a cluster with it; the others one whose hosts decide alone.
+    """
+    arbiter = getattr(request.module, "ARBITER", "none")
+    if _held and (_held[0].arbiter != arbiter or not _held[0].is_healthy()):
         _drop()
     if not _held:
         reap()
-        _held.append(Stage.build())
+        _held.append(Stage.build(arbiter))
     yield _held[0]
     if _held and _held[0] in _broken:
         _drop()
