@@ -124,3 +124,13 @@ def test_a_clean_stop_hands_over(stage: Stage) -> None:
         scene.await_writes()
         stage.cluster.daemons.start(host)
     scene.assert_no_overlap()
+
+
+def test_a_metalogger_that_dies_is_started_again(stage: Stage) -> None:
+    with stage.scenario(gap_ms=1500) as scene:
+        standby = stage.others(scene.master)[0]
+        died = stage.pid(standby, "mfsmetalogger")
+        scene.inject("kill", standby, "mfsmetalogger")
+        within(lambda: stage.pid(standby, "mfsmetalogger") not in (0, died), 30, f"a metalogger runs on {standby}")
+        within(lambda: stage.status(standby)["freshness"]["promotable"], 30, f"{standby} could take over again")
+    assert scene.successor == scene.master

@@ -179,7 +179,7 @@ class Heartbeat:
         is_retry_due = self._ports.retry_ns is not None and now_ns >= self._ports.retry_ns
         if (is_link_news or is_retry_due) and self._ports.refresh(now_ns):
             self._log(logging.WARNING, f"interface={self._settings.interface} up={self._ports.is_up}")
-            if self._ports.is_up:
+            if self._ports.is_up and not self._settings.election.me.is_witness:
                 self._fence.install()
             if self._vip.is_attached and self._ports.is_up:  # the interface went and came between two looks
                 self._vip.attach(now_ns)
@@ -210,8 +210,8 @@ class Heartbeat:
                 self._tell(ev.PromotionReady(term), now_ns)
             case msg.PlanEnded(is_promotion=True, term=term, is_ok=is_ok):
                 self._tell(ev.PromotionFinished(term, is_ok), now_ns)
-            case msg.PlanEnded(term=term):
-                self._tell(ev.DemotionFinished(term), now_ns)
+            case msg.PlanEnded(term=term, is_ok=is_ok):
+                self._tell(ev.DemotionFinished(term, is_ok), now_ns)
             case msg.MfsmasterGone(may_restart=may_restart):
                 self._tell(ev.MfsmasterLost(may_restart), now_ns)
             case msg.FreshnessNews(freshness=freshness, why_not=why_not):

@@ -43,6 +43,7 @@ class Findings:
     why_not: str
     connections: tuple[PeerConnection, ...] = ()
     hangs: bool = False
+    lacks_metalogger: bool = False
 
 
 class Patient:
@@ -95,15 +96,16 @@ class Patient:
             self._wake.clear()
 
     def _look_at_files(self) -> Findings:
+        has_mfsmaster = self._host.mfsmaster.is_running()
+        lacks_metalogger = not has_mfsmaster and not self._host.metalogger.is_running()
         chain = self._index.prove(expected_metaid=self._expected_metaid())
         if not isinstance(chain, Chain):
-            return Findings(None, chain.detail or chain.code.value)
+            return Findings(None, chain.detail or chain.code.value, lacks_metalogger=lacks_metalogger)
         freshness = Freshness(chain.metaid, chain.version)
         # A former master's own files are complete without a metalogger; the package's empty metadata.mfs is none.
-        is_complete = is_own(chain.base.name) or self._host.mfsmaster.is_running()
-        if not is_complete and not self._host.metalogger.is_running():
-            return Findings(freshness, "its mfsmetalogger is not running")
-        return Findings(freshness, "")
+        is_complete = is_own(chain.base.name) or not lacks_metalogger
+        why_not = "" if is_complete else "its mfsmetalogger is not running"
+        return Findings(freshness, why_not, lacks_metalogger=lacks_metalogger)
 
     def _look_at_master(self) -> Findings:
         if self._is_stopped():

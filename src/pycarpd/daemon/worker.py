@@ -29,7 +29,7 @@ from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
 from pycarpd.daemon.watchman import Watchman
 from pycarpd.election.model import Role
 from pycarpd.linux.address import remove_address
-from pycarpd.linux.clock import realtime_ns
+from pycarpd.linux.clock import boottime_ns, realtime_ns
 from pycarpd.linux.files import write_durably
 from pycarpd.settings import DaemonSettings
 from pycarpd.takeover.events import Outcome
@@ -45,6 +45,7 @@ END_TIMEOUT_S = 60.0
 METAID_FILE = "metaid"
 JOURNAL_FILE = "journal"
 HISTORY_FILE = "history.jsonl"
+METALOGGER_EVERY_NS = 15_000_000_000
 SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
 PLAN_FAILED_HINTS = {
     Kind.PROMOTE: "mend the cause; the node tries again by itself",
@@ -66,6 +67,7 @@ class Worker:
         self._history = History(self._state_dir / HISTORY_FILE)
         self._disk = Disk(self._state_dir, lambda persistent: self._heartbeat.send(msg.Persisted(persistent)))
         self._role = Role.INIT
+        self._metalogger_due_ns = 0
         self._pending: Transition | None = None
         self._over: asyncio.Future[int] | None = None
         self._desk: PlanDesk | None = None
@@ -341,9 +343,21 @@ class Worker:
             self._on_mfsmaster_gone("hangs")
             return
         self._heartbeat.send(msg.FreshnessNews(found.freshness, found.why_not))
+        if found.lacks_metalogger and self._role is Role.BACKUP:
+            self._start_metalogger_again()
         if self._role is Role.MASTER and found.freshness is not None:
             # From a mfsmaster that does not answer nothing is learnt; who was connected to it is needed to replace it.
             self._heartbeat.send(msg.ConnectionsNews(found.connections))
+
+    def _start_metalogger_again(self) -> None:
+        """See to it, now and then, that a standby's metalogger runs: without it the host falls behind unnoticed."""
+        now_ns = boottime_ns()
+        is_busy = self._desk is None or self._desk.is_busy
+        if is_busy or now_ns < self._metalogger_due_ns or self._board.news is None:
+            return
+        self._metalogger_due_ns = now_ns + METALOGGER_EVERY_NS
+        logger.warning("mfsmetalogger is not running, starting it")
+        self._operate(Job(Kind.DEMOTE, self._board.news.term))
 
     def _on_mfsmaster_gone(self, how: str) -> None:
         if self._role not in SERVING_ROLES or self._watchman is None:

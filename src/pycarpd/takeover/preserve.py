@@ -35,7 +35,8 @@ def preserve_files(data_path: Path, label: str) -> Preserved | StepFault:
     copied = 0
     try:
         make_directory(directory)
-        for name in names_in_the_way(data_path):
+        # Links first: they take no time, and a file that is deleted meanwhile is kept by its link.
+        for name in sorted(names_in_the_way(data_path), key=is_open_log):
             size = _preserve_one(data_path / name, directory / name)
             if size is not None:
                 kept.append(name)
@@ -43,7 +44,7 @@ def preserve_files(data_path: Path, label: str) -> Preserved | StepFault:
         fsync_directory(directory)
     except OSError as error:
         return StepFault("PRESERVE_FAILED", f"{error.filename or directory}: {error.strerror}")
-    return Preserved(directory, tuple(kept), copied)
+    return Preserved(directory, tuple(sorted(kept)), copied)
 
 
 def _preserve_one(source: Path, target: Path) -> int | None:
