@@ -135,8 +135,8 @@ class Elector:
                 self._on_promotion_ready(term, now_ns)
             case PromotionFinished():
                 self._on_promotion_finished(event, now_ns)
-            case DemotionFinished(term=term):
-                self._on_demotion_finished(term, now_ns)
+            case DemotionFinished():
+                self._on_demotion_finished(event, now_ns)
             case MfsmasterLost(may_restart=may_restart):
                 self._on_mfsmaster_lost(may_restart, now_ns)
             case FreshnessKnown():
@@ -165,7 +165,7 @@ class Elector:
         if node.master_deadline_ns is not None and now_ns >= node.master_deadline_ns:
             self._on_master_deadline(late_ns, now_ns)
         if node.election_deadline_ns is not None and now_ns >= node.election_deadline_ns:
-            self._on_election_deadline(now_ns)
+            support.on_election_deadline(node, now_ns)
         no_master_ns = self._no_master_ns()
         if no_master_ns is not None and now_ns >= no_master_ns:
             node.has_told_no_master = True
@@ -173,14 +173,6 @@ class Elector:
         roles.try_promotion(node, now_ns)
         if node.advert_due_ns is not None and now_ns >= node.advert_due_ns:
             node.send(now_ns)
-
-    def _on_election_deadline(self, now_ns: int) -> None:
-        node = self._node
-        node.election_deadline_ns = None
-        if node.role is Role.PROMOTING:
-            roles.become_backup(node, Cause.NOT_ELECTED, now_ns)
-        elif node.is_stopping:
-            node.emit(Stopped())  # the voters could not be told to wait: the address goes with the lease
 
     def _no_master_ns(self) -> int | None:
         """Return when a BACKUP that hears no claim has to say that it would welcome an election."""
@@ -334,13 +326,16 @@ class Elector:
             node.is_plan_over = True
             roles.demote(node, Cause.PROMOTION_FAILED, now_ns)
 
-    def _on_demotion_finished(self, term: int, now_ns: int) -> None:
+    def _on_demotion_finished(self, event: DemotionFinished, now_ns: int) -> None:
         node = self._node
-        if node.role is Role.DEMOTING and not node.is_aborting and term == node.claimed_term:
+        if node.role is Role.DEMOTING and not node.is_aborting and event.term == node.claimed_term:
+            if not event.is_ok:
+                node.resigned_term = 0
             roles.finish_demotion(node, now_ns)
 
     def _on_freshness(self, event: FreshnessKnown, now_ns: int) -> None:
         self._node.freshness, self._node.why_not = event.freshness, event.why_not
+        self._node.has_old_news = False
         roles.try_promotion(self._node, now_ns)
 
     def _on_name_claimed(self, now_ns: int) -> None:
@@ -359,6 +354,7 @@ class Elector:
             node.give_up_address()
             node.move(Cause.MFSMASTER_LOST, now_ns)
             node.is_plan_started, node.is_plan_over = True, False
+            node.is_ready = False
             node.send(now_ns)
             node.emit(StartPromotion(node.claimed_term))
         elif node.role in (Role.MASTER, Role.SUSPENDED):

@@ -92,9 +92,10 @@ class PromotionFinished:
 
 @dataclass(frozen=True, slots=True)
 class DemotionFinished:
-    """No mfsmaster runs on this host any more."""
+    """No mfsmaster runs on this host any more; not ``is_ok``: it could not be made sure of, so nobody is told so."""
 
     term: int
+    is_ok: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
         _on_resignation(node, advert.node_id, now_ns)
     elif advert.role.claims:
         _on_claim(node, event, now_ns)
-    elif advert.role is Role.SUSPENDED and _has_my_vote(node, advert):
+    elif advert.role is Role.SUSPENDED:
         _follow_suspended(node, event, now_ns)
     elif node.role is Role.MASTER:
         _on_report(node, event, now_ns)
@@ -169,9 +169,12 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
     roles.expect_master(node, advert.node_id, _deadline_ns(node, event, now_ns))
     node.claim_heard_ns = event.received_ns
     node.extensions = 0
-    node.send(now_ns)
     served = (advert.node_id, advert.term)
-    if advert.role is Role.MASTER and node.standby_of != served:
+    is_new = advert.role is Role.MASTER and node.standby_of != served
+    if is_new:
+        node.has_old_news = True  # its files make room for the new master's
+    node.send(now_ns)
+    if is_new:
         node.standby_of = served
         if node.has_asked:
             node.has_asked = False
@@ -202,20 +205,34 @@ def _grants(node: Node, event: AdvertHeard, now_ns: int) -> bool:
     advert = event.advert
     if _has_my_vote(node, advert):
         return True
-    if node.is_paused or not quorum.may_vote_for(node, advert, now_ns):
+    if not _votes(node, event, now_ns):
         is_older = not quorum.is_fresh_enough(advert.freshness, node.freshness)
         if advert.role is Role.PROMOTING and is_older and node.is_master_lost:
             node.master_deadline_ns = None  # this node is the better candidate, and its turn has come
             node.send(now_ns)
         return advert.role is Role.MASTER
+    return True
+
+
+def _votes(node: Node, event: AdvertHeard, now_ns: int) -> bool:
+    """Vote for the claim; False if this node may not."""
+    advert = event.advert
+    if node.is_paused or not quorum.may_vote_for(node, advert, now_ns):
+        return False
     node.persist(term=max(node.persistent.term, advert.term), vote_term=advert.term, vote_for=advert.node_id)
     quorum.keep_promise(node, advert, event.received_ns)
     return True
 
 
 def _follow_suspended(node: Node, event: AdvertHeard, now_ns: int) -> None:
-    """Keep believing in the master of this node's vote while it asks for its lease back."""
-    if node.role is Role.BACKUP and event.advert.hold_ms:
+    """Keep believing in the master of this node's vote while it asks for its lease back.
+
+    One that was elected without this node gets its vote now, if this node may give it: perhaps those who voted then
+    are gone.
+    """
+    if node.role is not Role.BACKUP or not event.advert.hold_ms:
+        return
+    if _has_my_vote(node, event.advert) or _votes(node, event, now_ns):
         roles.expect_master(node, event.advert.node_id, _deadline_ns(node, event, now_ns))
         node.send(now_ns)
 

@@ -66,6 +66,7 @@ class Node:
     faults: set[Fault] = field(default_factory=set)
     freshness: Freshness | None = None
     why_not: str = "its files have not been looked at yet"
+    has_old_news: bool = False
     claimed_term: int = 0
     master_id: int = 0
     claim_heard_ns: int = 0
@@ -223,11 +224,14 @@ class Node:
         """
         if self.settings.majority == 1:
             return self.hold_ns if self.role is Role.MASTER else 0
-        hears = len(self.peers.live(now_ns, self.silence_ns())) + 1 >= self.settings.majority
-        if self.role.claims or (self.role is Role.SUSPENDED and hears):
+        if self.role.claims or (self.role is Role.SUSPENDED and self.hears_majority(now_ns)):
             lease_ns = min(self.silence_ns() + self.hold_ns, self.settings.hold_max_ns)
             return lease_ns // timing.NS_PER_MS * timing.NS_PER_MS
         return 0
+
+    def hears_majority(self, now_ns: int) -> bool:
+        """Tell whether a majority, this node included, was heard as lately as a lease lasts."""
+        return len(self.peers.live(now_ns, self.silence_ns())) + 1 >= self.settings.majority
 
     def say_resigned(self, now_ns: int) -> None:
         """Tell everybody, in one burst, that this node serves its term no more: it may be gone a moment later."""
@@ -301,6 +305,8 @@ class Node:
         if not self.settings.preempt or self.role is not Role.BACKUP or master is None:
             return False
         if self.demotion(now_ns) or now_ns < self.asks_again_ns or not self.may_promote(now_ns):
+            return False
+        if self.has_old_news:  # a master that steps down for a node without files does so in vain
             return False
         if self.peers.fresher_candidate(self.freshness, 0, now_ns, self.master_down_ns(now_ns)) is not None:
             return False

@@ -128,8 +128,8 @@ def is_claim_durable(node: Node) -> bool:
 
 
 def ask_for_votes(node: Node, now_ns: int) -> None:
-    """Advertise the claim; one that nobody votes for in time is given up, unless it is for what runs here already."""
-    if node.election_deadline_ns is None and not node.adopts:
+    """Advertise the claim; one that nobody votes for in time is given up, or repeated for what runs here already."""
+    if node.election_deadline_ns is None:
         node.election_deadline_ns = now_ns + node.silence_ns() + node.skew_ns(now_ns)
     if node.advert_due_ns is None:
         node.send(now_ns)
@@ -189,6 +189,7 @@ def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:
     """Give up the claim: address away first, then the plan; the resignation comes when mfsmaster is gone."""
     was = node.role
     has_claimed = was is not Role.PROMOTING or is_claim_durable(node)
+    has_served = node.adopts or node.master_id == node.settings.node_id
     if was is Role.MASTER or node.adopts:
         node.give_up_address()
     node.move(cause, now_ns)
@@ -198,7 +199,8 @@ def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:
     node.lease_until_ns = 0
     node.listen_deadline_ns = None
     node.resigned_term = node.claimed_term if has_claimed and cause is not Cause.OUTRANKED else 0
-    if was is not Role.PROMOTING:
+    if was is not Role.PROMOTING or has_served:  # a mfsmaster may run here that no promotion of this term has started
+        node.adopts = False
         node.emit(StartDemotion(node.claimed_term, successor))
     elif node.is_plan_started and not node.is_plan_over:
         node.is_aborting = True

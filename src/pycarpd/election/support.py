@@ -12,6 +12,8 @@ def on_support(node: Node, now_ns: int) -> None:
         return
     if not roles.is_claim_durable(node):
         return
+    if node.role is Role.SUSPENDED:
+        _limit_suspension(node, now_ns)
     if not quorum.is_elected(node):
         _give_way_to_fresher(node, now_ns)
         return
@@ -27,6 +29,42 @@ def on_support(node: Node, now_ns: int) -> None:
         roles.become_master(node, Cause.RESTORED, now_ns)
     elif node.hold_ns and node.is_stopping and until_ns - now_ns > node.silence_ns():
         node.emit(Stopped())  # the voters know that it will be back
+
+
+def on_election_deadline(node: Node, now_ns: int) -> None:
+    """Give up waiting for a majority, or ask it again for what runs here already."""
+    node.election_deadline_ns = None
+    if node.role is Role.PROMOTING and node.adopts:
+        _ask_again(node, now_ns)
+    elif node.role is Role.PROMOTING:
+        roles.become_backup(node, Cause.NOT_ELECTED, now_ns)
+    elif node.is_stopping:
+        node.emit(Stopped())  # the voters could not be told to wait: the address goes with the lease
+    elif node.role is Role.SUSPENDED and node.hears_majority(now_ns):
+        roles.demote(node, Cause.NOT_ELECTED, now_ns)
+
+
+def _ask_again(node: Node, now_ns: int) -> None:
+    """Ask for votes in a new term where a majority is heard and none of it serves: this one's may be used up."""
+    live = node.peers.live(now_ns, node.silence_ns())
+    has_master = any(p.advert is not None and p.advert.role is Role.MASTER for p in live)
+    if node.hears_majority(now_ns) and not has_master:
+        roles.claim_term(node, node.persistent.term + 1, now_ns)
+    else:
+        roles.ask_for_votes(node, now_ns)
+
+
+def _limit_suspension(node: Node, now_ns: int) -> None:
+    """Wait only so long for the lease of this term when a majority can be heard: it may never come again.
+
+    The voters of this term may be gone and the others have voted for somebody else in it: then only a new term helps.
+    """
+    if node.is_stopping:
+        return
+    if not node.hears_majority(now_ns):
+        node.election_deadline_ns = None
+    elif node.election_deadline_ns is None:
+        node.election_deadline_ns = now_ns + 2 * node.silence_ns() + node.skew_ns(now_ns)
 
 
 def _give_way_to_fresher(node: Node, now_ns: int) -> None:

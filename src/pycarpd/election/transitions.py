@@ -37,6 +37,7 @@ TRANSITIONS: dict[tuple[Role, Cause], Role] = {
     (Role.MASTER, Cause.WORKER_LOST): Role.FAULT,
     (Role.SUSPENDED, Cause.RESTORED): Role.MASTER,
     (Role.SUSPENDED, Cause.OUTRANKED): Role.DEMOTING,
+    (Role.SUSPENDED, Cause.NOT_ELECTED): Role.DEMOTING,
     (Role.SUSPENDED, Cause.MFSMASTER_FAILS): Role.DEMOTING,
     (Role.SUSPENDED, Cause.PROMOTION_FAILED): Role.DEMOTING,
     (Role.SUSPENDED, Cause.RESIGNED): Role.DEMOTING,

@@ -8,7 +8,7 @@ import pytest
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.elector import Elector
-from pycarpd.election.model import Cause, Flags, Freshness, Persistent, Role
+from pycarpd.election.model import Cause, Flags, Freshness, Member, Persistent, Role
 from pycarpd.election.node import Fault, Identity
 from tests.unit.election.bench import (
     FRESH,
@@ -223,6 +223,12 @@ def test_the_master_that_was_just_lost_is_no_fresher_candidate() -> None:
     assert bench.role() is Role.PROMOTING
 
 
+def _follow_well_known(bench: Bench, term: int, *, by: Member = SECOND) -> None:
+    bench.hear(Role.MASTER, term, by=by)
+    bench.tell(ev.FreshnessKnown(FRESH, ""))
+    bench.hear(Role.MASTER, term, by=by)
+
+
 def _asks(bench: Bench) -> bool:
     return any(Flags.WANTS_MASTER in e.advert.flags for e in bench.got(fx.Send))
 
@@ -230,7 +236,7 @@ def _asks(bench: Bench) -> bool:
 def test_a_better_node_asks_for_the_mastership_only_with_preempt() -> None:
     for preempt in (True, False):
         bench = in_backup(preempt=preempt, priority=200)
-        bench.hear(Role.MASTER, 6)
+        _follow_well_known(bench, 6)
         assert _asks(bench) is preempt
 
 
@@ -243,15 +249,28 @@ def test_who_is_paused_or_could_not_promote_does_not_ask() -> None:
     older.hear(Role.BACKUP, 5, by=THIRD, freshness=Freshness(FRESH.metaid, 999))
     for bench in (paused, unfit, older):
         bench.hear(Role.MASTER, 6)
+        bench.tell(ev.FreshnessKnown(None, "a gap") if bench is unfit else ev.FreshnessKnown(FRESH, ""))
+        bench.hear(Role.MASTER, 6)
         assert bench.got(fx.Send)
         assert not _asks(bench)
 
 
-def test_after_a_handover_to_somebody_else_a_node_does_not_ask_again_soon() -> None:
+def test_a_node_does_not_ask_before_its_files_were_looked_at_under_the_new_master() -> None:
     bench = in_backup(preempt=True, priority=200)
     bench.hear(Role.MASTER, 6)
+    assert bench.got(fx.StartDemotion)
+    bench.hear(Role.MASTER, 6)
+    assert not _asks(bench)
+    bench.tell(ev.FreshnessKnown(FRESH, ""))
+    bench.hear(Role.MASTER, 6)
     assert _asks(bench)
-    bench.hear(Role.MASTER, 7, by=THIRD)
+
+
+def test_after_a_handover_to_somebody_else_a_node_does_not_ask_again_soon() -> None:
+    bench = in_backup(preempt=True, priority=200)
+    _follow_well_known(bench, 6)
+    assert _asks(bench)
+    _follow_well_known(bench, 7, by=THIRD)
     assert not _asks(bench)
     bench.now += 31 * S
     bench.hear(Role.MASTER, 7, by=THIRD)

@@ -10,6 +10,7 @@ from pycarpd.election.model import Arbiter, Cause, Flags, Role
 from pycarpd.election.transitions import TRANSITIONS, mermaid
 from pycarpd.invariant import InvariantError
 from tests.unit.election.bench import (
+    INTERVAL,
     Bench,
     S,
     in_backup,
@@ -107,6 +108,15 @@ def _confirmed() -> Bench:
     return bench
 
 
+def _heard_in_vain() -> Bench:
+    """A majority is heard, but its votes of this term went to somebody else."""
+    bench = _waiting(_confirmed())
+    for _ in range(12):
+        bench.hear(Role.BACKUP, bench.term)
+        bench.wait(INTERVAL)
+    return bench
+
+
 STOP, WORKER_LOST, NAME = ev.StopRequested(), ev.WorkerLost(), ev.NameClaimed()
 
 HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
@@ -141,6 +151,7 @@ HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
     (Role.MASTER, Cause.WORKER_LOST): lambda: _told(in_master, WORKER_LOST),
     (Role.SUSPENDED, Cause.RESTORED): lambda: _waiting(_told(in_suspended, LINK_UP)),
     (Role.SUSPENDED, Cause.OUTRANKED): lambda: _outranked(in_suspended),
+    (Role.SUSPENDED, Cause.NOT_ELECTED): _heard_in_vain,
     (Role.SUSPENDED, Cause.MFSMASTER_FAILS): lambda: _told(in_suspended, ev.MfsmasterLost(may_restart=True)),
     (Role.SUSPENDED, Cause.PROMOTION_FAILED): lambda: _finished(in_suspended),
     (Role.SUSPENDED, Cause.RESIGNED): lambda: _told(in_suspended, RESIGN),
