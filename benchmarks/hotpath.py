@@ -140,7 +140,13 @@ def _bench() -> _Bench:
     ):
         elector.handle(event, 1_000_000_000)
     elector.handle(StatePersisted(Persistent(3, 3, 3, master.node_id)), 1_000_000_000)
-    advert = Advert(
+    advert = _masters_advert(members)
+    return _Bench(Receiver(codecs[0], 1, NONCE), elector, Encoder(codecs[1]), advert, master.address)
+
+
+def _masters_advert(members: tuple[Member, ...]) -> Advert:
+    me, master, third = members
+    return Advert(
         node_id=master.node_id,
         epoch=5,
         sequence=1,
@@ -157,8 +163,7 @@ def _bench() -> _Bench:
         vote_term=3,
         vote_for=master.node_id,
         config_digest=1,
-        acks=(Ack(me.node_id, NONCE, 1), Ack(members[2].node_id, 5, 1)),
+        acks=(Ack(me.node_id, NONCE, 1), Ack(third.node_id, 5, 1)),
         advbase=1,
         advskew=54,
     )
-    return _Bench(Receiver(codecs[0], 1, NONCE), elector, Encoder(codecs[1]), advert, master.address)
