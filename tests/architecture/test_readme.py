@@ -68,6 +68,12 @@ def test_the_configuration_to_copy_is_valid() -> None:
     assert isinstance(loads(shown.group(1)), Loaded)
 
 
+def test_every_test_it_names_is_there() -> None:
+    named = set(re.findall(r"`(tests/[a-z_/]+\.py)`", TEXT))
+    assert len(named) >= 5
+    assert all((ROOT / path).is_file() for path in named)
+
+
 def test_every_folder_it_names_is_there() -> None:
     named = re.findall(r"^\| (`[a-z]+/`(?:, `[a-z]+/`)*) \|", TEXT, re.MULTILINE)
     folders = [folder for cell in named for folder in re.findall(r"`([a-z]+)/`", cell)]
