@@ -66,8 +66,8 @@ def test_the_wire_needs_hashes_and_bytes(path: Path) -> None:
     assert roots(path) <= WIRE_NEEDS
 
 
-def test_takeover_in_the_rehearsal_is_the_step_and_the_runner_only() -> None:
-    allowed = {"pycarpd.takeover.step", "pycarpd.takeover.runner"}
+def test_takeover_in_the_rehearsal_is_the_step_and_the_runner_with_their_values() -> None:
+    allowed = {f"pycarpd.takeover.{name}" for name in ("step", "runner", "events", "records")}
     used = {name for path in modules("sim") for name in imported(path) if name.startswith("pycarpd.takeover")}
     assert used <= allowed
 

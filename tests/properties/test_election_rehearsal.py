@@ -13,7 +13,7 @@ from pycarpd.election import roles
 from pycarpd.election.events import OperatorCommand, StatePersisted
 from pycarpd.election.model import Persistent, Role
 from pycarpd.election.node import Node
-from pycarpd.sim import faults
+from pycarpd.sim import faults, schedule
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.host import Habits, PlanFate
@@ -51,7 +51,7 @@ def rehearse(seed: int, kinds: tuple[faults.Fault, ...] = faults.FAULTS) -> Worl
     rng = Random(seed)
     world = World(seed, drawn_options(rng))
     world.start()
-    faults.inflict(world, faults.draw_plan(rng, kinds))
+    schedule.inflict(world, schedule.draw_plan(rng, kinds))
     world.require_settling()
     return world
 
@@ -92,7 +92,7 @@ def test_when_nodes_hear_each_other_at_most_one_host_serves(seed: int) -> None:
 
     world.listeners.append(only_one)
     world.start()
-    faults.inflict(world, faults.draw_plan(rng, faults.HOST_FAULTS))
+    schedule.inflict(world, schedule.draw_plan(rng, faults.HOST_FAULTS))
     world.require_settling()
 
 
@@ -176,7 +176,7 @@ def _forget_to_detach(node: Node) -> None:
 
 
 def _report_before_writing(worker: SimWorker, persistent: Persistent) -> None:
-    worker._report(StatePersisted(persistent))
+    worker._reporting.report(StatePersisted(persistent))
 
 
 def _renew_whatever_lapsed(node: Node, *_: object) -> None:

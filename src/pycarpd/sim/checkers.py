@@ -1,23 +1,23 @@
-"""The rules, checked against what is true in the simulated world and not against what a node believes.
+"""The rules S1 to S13, checked after every event on what is true in the simulated world, not on what a node believes.
 
-With the arbiter "none" two masters can exist on two sides of a cut, so what is asked of that moment is only what such
-a cluster can keep: no term is claimed before it is on disk, terms only grow, the address is only where a MASTER is, and
-it goes before anything slow. What is asked after the faults are mended stands in world.py.
+What is true of disks, kernels and mfsmasters needs no memory and stands here as functions; what has to be followed over
+time (votes, promises, terms) stands in ledger.py. With the arbiter "none" two masters can exist on two sides of a cut,
+so S2, S3 and S5 are asked of a majority's clusters alone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election import timing
-from pycarpd.election.model import Flags, Role
+from pycarpd.election.model import Arbiter, Cause, Flags, Role
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.sim.agenda import NS_PER_S
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.node import SimNode
 
 Effects = tuple[fx.Effect, ...]
+Check = Callable[[SimNode, ev.Event, Effects], None]
 
 
 def require(condition: bool, rule: str, node: SimNode) -> None:
@@ -26,20 +26,30 @@ def require(condition: bool, rule: str, node: SimNode) -> None:
         raise CheckFailedError(f"{rule}: {node.name} {node.snapshot}")
 
 
-def claims_are_on_disk(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """Refuse a claim whose term was not on disk before it was sent (S1)."""
+def has_majority_rules(node: SimNode) -> bool:
+    """Tell whether leases and votes count in the node's cluster."""
+    return node.settings.arbiter is Arbiter.MAJORITY
+
+
+def sent_state_is_on_disk(node: SimNode, _event: ev.Event, effects: Effects) -> None:
+    """Refuse a term that is claimed, or a vote that is told, before it is on disk (S1)."""
     for effect in effects:
-        if isinstance(effect, fx.Send) and effect.advert.role.claims:
-            require(effect.advert.term <= node.host.disk.term, "a claimed term is on disk", node)
+        if isinstance(effect, fx.Send):
+            advert, disk = effect.advert, node.host.disk
+            if advert.role.claims:
+                require(advert.term <= disk.term, "S1: a claimed term is on disk", node)
+            if advert.vote_term:
+                is_kept = (advert.vote_term, advert.vote_for) == (disk.vote_term, disk.vote_for)
+                require(is_kept or advert.vote_term < disk.vote_term, "S1: a vote that is told is on disk", node)
 
 
-def address_only_with_a_master(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """Allow the address only to a MASTER, and to one that was found serving and asks to be confirmed."""
-    del effects
+def address_only_with_a_master(node: SimNode, _event: ev.Event, _effects: Effects) -> None:
+    """Allow the address only to a MASTER, and to one that was found serving and asks to be confirmed (S4)."""
+    if node.host.kernel.vip_until_ns == 0 or node.role in (Role.MASTER, Role.INIT, None):
+        return
     snapshot = node.snapshot
-    allowed = (Role.MASTER, Role.INIT)
-    if snapshot is not None and snapshot.role not in allowed and not snapshot.adopts:
-        require(node.host.vip_until_ns == 0, "only a MASTER has the address", node)
+    if snapshot is not None and not snapshot.adopts:
+        require(False, "S4: only a MASTER has the address", node)
 
 
 def address_goes_first(node: SimNode, _event: ev.Event, effects: Effects) -> None:
@@ -48,9 +58,9 @@ def address_goes_first(node: SimNode, _event: ev.Event, effects: Effects) -> Non
     if not left:
         return
     detached = next((i for i, e in enumerate(effects) if isinstance(e, fx.DetachVip)), len(effects))
-    slow = (fx.StartDemotion, fx.StartPromotion, fx.Persist)
+    slow = (fx.StartDemotion, fx.StartPromotion, fx.Persist, fx.Send)
     first_slow = next((i for i, e in enumerate(effects) if isinstance(e, slow)), len(effects))
-    require(detached < min(first_slow, effects.index(left[0])), "the address goes first", node)
+    require(detached < min(first_slow, effects.index(left[0])), "S9: the address goes first", node)
 
 
 def candidates_could_serve(node: SimNode, _event: ev.Event, effects: Effects) -> None:
@@ -58,60 +68,79 @@ def candidates_could_serve(node: SimNode, _event: ev.Event, effects: Effects) ->
     for effect in effects:
         if isinstance(effect, fx.Transition) and (effect.was, effect.role) == (Role.BACKUP, Role.PROMOTING):
             snapshot = node.snapshot
-            is_able = snapshot is not None and not snapshot.why_not and not node.member.is_witness
-            require(is_able, "a candidate is promotable", node)
+            is_able = snapshot is not None and not snapshot.why_not and snapshot.freshness is not None
+            require(is_able and not node.member.is_witness, "S6: a candidate is promotable", node)
 
 
 def claims_are_not_resigned(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """Refuse an advert that claims and resigns in one."""
+    """Refuse an advert that claims and resigns in one, and one that hides that the cluster can split (S13)."""
     for effect in effects:
-        if isinstance(effect, fx.Send) and effect.advert.role.claims:
-            require(Flags.RESIGNED not in effect.advert.flags, "a claim is no resignation", node)
+        if isinstance(effect, fx.Send):
+            advert = effect.advert
+            if advert.role.claims:
+                require(Flags.RESIGNED not in advert.flags, "S5: a claim is no resignation", node)
+            says_so = Flags.CAN_SPLIT in advert.flags
+            require(says_so is not has_majority_rules(node), "S13: a cluster that can split says so", node)
 
 
-RULES: tuple[Callable[[SimNode, ev.Event, Effects], None], ...] = (
-    claims_are_on_disk,
+def snapshots_say_what_can_split(node: SimNode, _event: ev.Event, effects: Effects) -> None:
+    """Ask every status after a change of role whether it says that the cluster can split (S13)."""
+    if any(isinstance(effect, fx.Transition) for effect in effects):
+        snapshot = node.snapshot
+        if snapshot is not None:
+            require(snapshot.can_split is not has_majority_rules(node), "S13: every status says what can split", node)
+
+
+def resignation_means_stopped(node: SimNode, event: ev.Event, effects: Effects) -> None:
+    """Let a node resign only without the address, and after an orderly demotion only without mfsmaster (S5, S9)."""
+    for effect in effects:
+        if isinstance(effect, fx.Send) and Flags.RESIGNED in effect.advert.flags:
+            require(not node.host.is_reachable, "S5: who resigns has given the address up", node)
+            is_orderly = any(isinstance(e, fx.Transition) and Role.DEMOTING in (e.was, e.role) for e in effects)
+            was_served = effect.advert.term <= node.host.disk.served_term
+            if is_orderly and was_served and not isinstance(event, ev.WorkerLost):
+                require(not node.host.has_mfsmaster, "S5: mfsmaster is stopped before the resignation", node)
+
+
+def served_files_were_proved(node: SimNode, _event: ev.Event, effects: Effects) -> None:
+    """Take the address only for a mfsmaster whose files are one whole chain and whose version was expected (S7)."""
+    for effect in effects:
+        if isinstance(effect, fx.Transition) and effect.cause is Cause.PROMOTION_READY:
+            host = node.host
+            own = host.data.own
+            require(node.is_asked, "S7: a promotion asks for the address", node)
+            require(own is not None and own.is_whole, "S7: a proved chain is served", node)
+            require(own is not None and own.version == host.expected_version, "S7: the expected version", node)
+
+
+def files_were_preserved(node: SimNode, _event: ev.Event, effects: Effects) -> None:
+    """Let the address come only when this host has preserved the files that it was promoted from (S8)."""
+    for effect in effects:
+        if isinstance(effect, fx.AttachVip) and node.host.starts:
+            require(node.host.data.preserved is not None, "S8: files are preserved before the address moves", node)
+
+
+def unproven_changes_nothing(node: SimNode, event: ev.Event, effects: Effects) -> None:
+    """Let an advert that is not proven fresh change nothing but deadlines (S12)."""
+    if isinstance(event, ev.AdvertHeard) and not event.is_proven:
+        harmless = (fx.Send, fx.DetachVip, fx.Transition)
+        left = [e for e in effects if not isinstance(e, harmless)]
+        moved = [e for e in effects if isinstance(e, fx.Transition) and e.was is not Role.MASTER]
+        require(not left and not moved, "S12: what is not proven fresh changes nothing", node)
+
+
+RULES: tuple[Check, ...] = (
+    sent_state_is_on_disk,
     address_only_with_a_master,
     address_goes_first,
     candidates_could_serve,
     claims_are_not_resigned,
+    snapshots_say_what_can_split,
+    resignation_means_stopped,
+    served_files_were_proved,
+    files_were_preserved,
+    unproven_changes_nothing,
 )
-
-
-@dataclass(slots=True)
-class LeaseKeeper:
-    """A MASTER that was silent for longer than its lease says nothing as MASTER before it was SUSPENDED (S3, S10)."""
-
-    last_ns: dict[str, int] = field(default_factory=dict)
-
-    def check(self, node: SimNode, event: ev.Event, effects: Effects) -> None:
-        """Follow the times of a MASTER's adverts; one that begins to serve begins anew."""
-        del event
-        for effect in effects:
-            match effect:
-                case fx.Transition(role=Role.MASTER):
-                    self.last_ns.pop(node.name, None)
-                case fx.Send(advert=advert) if advert.role is Role.MASTER:
-                    last_ns = self.last_ns.get(node.name, node.now_ns)
-                    silence_ns = node.settings.missed_adverts * node.settings.interval_ns
-                    require(node.now_ns - last_ns < silence_ns, "a lapsed lease is not renewed", node)
-                    self.last_ns[node.name] = node.now_ns
-                case _:
-                    pass
-
-
-@dataclass(slots=True)
-class TermKeeper:
-    """A node's term never decreases, not even by a crash, once it was on disk."""
-
-    newest: dict[str, int] = field(default_factory=dict)
-
-    def check(self, node: SimNode, event: ev.Event, effects: Effects) -> None:
-        """Follow the terms on disk."""
-        del event, effects
-        term = node.host.disk.term
-        require(term >= self.newest.get(node.name, 0), "terms only grow", node)
-        self.newest[node.name] = term
 
 
 def settling_bound_ns(settings: ElectionSettings, demotion: int, plan_max_ns: int) -> int:

@@ -1,225 +1,298 @@
-"""What goes wrong, drawn from the seed. Each run has only some kinds of faults, so that none hides another (swarm)."""
+"""What goes wrong, drawn from the seed. Each run has only some kinds of faults, so that none hides another (swarm).
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+A fault is drawn with its moment, its node and its own dice before anything happens, so that leaving one out of a
+failing run leaves the others as they were.
+"""
+
+from collections.abc import Callable, Iterable
 from random import Random
 
 from pycarpd.election import events as ev
 from pycarpd.election.events import OperatorCommand
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S
-from pycarpd.sim.host import PlanFate
-from pycarpd.sim.network import Weather
+from pycarpd.sim.host import Doom, DoomMoment, PlanFate
+from pycarpd.sim.network import Path, Weather
 from pycarpd.sim.node import SimNode
 from pycarpd.sim.world import World
 
-Fault = Callable[[World, SimNode], None]
+Fault = Callable[[World, SimNode, Random], None]
 
 OUTAGE_MAX_MS = 6000
 """Most outages are of the order of the master-down interval, where the interesting races are."""
+PAUSES_MS = (10, 60, 300, 760, 1500, 5000, 11_000, 30_000)
+RESTART_MAX_MS = 1500
+WRITES_MAX = 30
 REPLAYED = 20
-EVEN = 0.5
+STEPS = (
+    "preserve",
+    "stop-metalogger",
+    "end-mfsmaster",
+    "assemble",
+    "install",
+    "start-mfsmaster",
+    "probe",
+    "close-gate",
+    "await-chunkservers",
+    "kill-mfsmaster",
+    "archive-files",
+    "start-metalogger",
+)
 
 
-def _outage_ns(world: World) -> int:
-    return world.rng.randint(1, OUTAGE_MAX_MS) * NS_PER_MS
+def _outage_ns(rng: Random) -> int:
+    return rng.randint(1, OUTAGE_MAX_MS) * NS_PER_MS
 
 
-def _coin(rng: Random) -> bool:
-    return rng.random() < EVEN
+def _is_heads(rng: Random) -> bool:
+    return bool(rng.getrandbits(1))
 
 
-def crash(world: World, node: SimNode) -> None:
+def start_when_ended(world: World, node: SimNode) -> None:
+    """Start the daemon if it does not run, once nothing of it runs any more."""
+    if node.is_orphaned:
+        world.agenda.after(NS_PER_S // 10, lambda: start_when_ended(world, node))
+    elif node.elector is None:
+        node.start()
+
+
+def _start_after(world: World, node: SimNode, delay_ns: int) -> None:
+    """Let the supervisor, or a reboot, start the daemon."""
+    world.agenda.after(delay_ns, lambda: start_when_ended(world, node))
+
+
+def crash(world: World, node: SimNode, rng: Random) -> None:
     """Take the host's power away, and boot it again later."""
-    if node.elector is None:
-        return
     node.crash()
+    _start_after(world, node, _outage_ns(rng))
+
+
+def crash_at_a_write(world: World, node: SimNode, rng: Random) -> None:
+    """Take the host's power away before, in, or after one of its next writes."""
+    node.host.doom = Doom(rng.randint(1, WRITES_MAX), rng.choice(list(DoomMoment)))
 
     def boot() -> None:
-        if node.elector is None:
-            node.start()
+        if node.host.doom is not None:
+            node.host.doom = None
+        elif node.elector is None:
+            world.mark("power was lost at a write")
+            _start_after(world, node, 0)
 
-    world.agenda.after(_outage_ns(world), boot)
+    world.agenda.after(2 * _outage_ns(rng), boot)
 
 
-def restart(world: World, node: SimNode) -> None:
+def restart(world: World, node: SimNode, rng: Random) -> None:
     """End the daemon in a clean way, or with mfsmaster left running, and start it again."""
-    node.stop(keep_serving=_coin(world.rng))
+    node.stop(keep_serving=_is_heads(rng))
 
     def start() -> None:
         if node.elector is None:
-            node.start()
+            _start_after(world, node, 0)
         else:
             world.agenda.after(NS_PER_S, start)
 
-    world.agenda.after(_outage_ns(world), start)
+    world.agenda.after(_outage_ns(rng), start)
 
 
-def pause(world: World, node: SimNode) -> None:
+def pause(world: World, node: SimNode, rng: Random) -> None:
     """Take the processor away from the heartbeat process."""
-    node.pause(_outage_ns(world))
+    del world
+    node.pause(rng.choice(PAUSES_MS) * NS_PER_MS)
 
 
-def lose_worker(world: World, node: SimNode) -> None:
-    """Kill the worker process and start it again."""
+def freeze(world: World, node: SimNode, rng: Random) -> None:
+    """Let the host stand still with its clock, as a virtual machine may."""
+    del world
+    node.freeze(rng.choice(PAUSES_MS) * NS_PER_MS)
+
+
+def lose_worker(world: World, node: SimNode, rng: Random) -> None:
+    """Kill the worker process and start it again, beside its heartbeat."""
     elector = node.elector
-    if elector is None:
-        return
     node.lose_worker()
 
     def start() -> None:
-        if node.elector is elector:
+        if node.elector is elector and elector is not None:
             node.start_worker()
 
-    world.agenda.after(_outage_ns(world), start)
+    world.agenda.after(_outage_ns(rng), start)
 
 
-def lose_link(world: World, node: SimNode) -> None:
+def kill_worker(world: World, node: SimNode, rng: Random) -> None:
+    """Kill the worker process; the supervisor starts both anew."""
+    node.kill_worker()
+    _start_after(world, node, rng.randint(1, RESTART_MAX_MS) * NS_PER_MS)
+
+
+def kill_heartbeat(world: World, node: SimNode, rng: Random) -> None:
+    """Kill the heartbeat process; the supervisor starts both anew when the worker has ended."""
+    node.kill_heartbeat()
+    _start_after(world, node, rng.randint(1, RESTART_MAX_MS) * NS_PER_MS)
+
+
+def kill_all(world: World, node: SimNode, rng: Random) -> None:
+    """Kill everything but mfsmaster."""
+    node.kill_all()
+    _start_after(world, node, _outage_ns(rng))
+
+
+def lose_link(world: World, node: SimNode, rng: Random) -> None:
     """Pull the cable and plug it in again."""
     node.set_link(is_up=False)
-    world.agenda.after(_outage_ns(world), lambda: node.set_link(is_up=True))
+    world.agenda.after(_outage_ns(rng), lambda: node.set_link(is_up=True))
 
 
-def isolate(world: World, node: SimNode) -> None:
+def _cut(world: World, rng: Random, paths: Iterable[Path]) -> None:
+    world.agenda.after(2 * _outage_ns(rng), world.network.cut_all(paths))
+
+
+def isolate(world: World, node: SimNode, rng: Random) -> None:
     """Cut the host off without its noticing."""
-    world.network.isolate(node.name)
-    world.agenda.after(_outage_ns(world), world.network.heal)
+    _cut(world, rng, world.network.between({node.name}))
 
 
-def deafen(world: World, node: SimNode) -> None:
+def part(world: World, node: SimNode, rng: Random) -> None:
+    """Cut the network into two parts, of any sizes."""
+    side = {node.name} | {name for name in world.nodes if _is_heads(rng)}
+    _cut(world, rng, world.network.between(side))
+
+
+def part_around(world: World, node: SimNode, rng: Random) -> None:
+    """Let two parts hear nothing of each other, but both of them hear and reach one node between them."""
+    side = {name for name in world.nodes if name != node.name and _is_heads(rng)}
+    paths = world.network.between(side)
+    _cut(world, rng, (path for path in paths if node.name not in path))
+
+
+def deafen(world: World, node: SimNode, rng: Random) -> None:
     """Let the host hear nobody, or nobody hear the host."""
-    is_deaf = _coin(world.rng)
-    for other in world.nodes.values():
-        ends = (other.name, node.name) if is_deaf else (node.name, other.name)
-        world.network.cut(*ends)
-    world.agenda.after(_outage_ns(world), world.network.heal)
+    receiving = int(_is_heads(rng))
+    _cut(world, rng, (path for path in world.network.between({node.name}) if path[receiving] == node.name))
 
 
-def cut_one_way(world: World, node: SimNode) -> None:
+def cut_one_way(world: World, node: SimNode, rng: Random) -> None:
     """Cut one direction of one path."""
-    other = world.rng.choice([n for n in world.nodes.values() if n is not node])
-    world.network.cut(node.name, other.name)
-    world.agenda.after(_outage_ns(world), world.network.heal)
+    other = rng.choice([name for name in world.nodes if name != node.name])
+    _cut(world, rng, [(node.name, other)])
 
 
-def kill_mfsmaster(world: World, node: SimNode) -> None:
-    """Kill mfsmaster alone, where it serves."""
-    del node
-    for server in world.servers():
-        server.kill_mfsmaster()
+def kill_mfsmaster(world: World, node: SimNode, rng: Random) -> None:
+    """Kill mfsmaster alone, where one runs."""
+    running = [n for n in world.nodes.values() if n.host.has_mfsmaster]
+    (rng.choice(running) if running else node).kill_mfsmaster()
 
 
-def spoil_promotions(world: World, node: SimNode) -> None:
-    """Let the host's promotions fail or hang for a while."""
-    node.host.fate = world.rng.choice([PlanFate.FAILS, PlanFate.HANGS])
+def hang_mfsmaster(world: World, node: SimNode, rng: Random) -> None:
+    """Let mfsmaster answer nobody for a while, where one runs."""
+    running = [n for n in world.nodes.values() if n.host.has_mfsmaster]
+    (rng.choice(running) if running else node).hang_mfsmaster(_outage_ns(rng), NS_PER_S)
+
+
+def spoil_plans(world: World, node: SimNode, rng: Random) -> None:
+    """Let one step of the host's plans fail, hang, or start other files than those that were proved, for a while."""
+    fates = [PlanFate.FAILS, PlanFate.FAILS, PlanFate.HANGS, PlanFate.STARTS_OTHER_FILES, PlanFate.CANNOT_BE_UNDONE]
+    node.host.fate = rng.choice(fates)
+    node.host.fateful_step = rng.choice(STEPS)
 
     def mend() -> None:
         node.host.fate = PlanFate.SUCCEEDS
 
-    world.agenda.after(_outage_ns(world), mend)
+    world.agenda.after(2 * _outage_ns(rng), mend)
 
 
-def spoil_files(world: World, node: SimNode) -> None:
+def spoil_files(world: World, node: SimNode, rng: Random) -> None:
     """Let the host's files prove nothing for a while."""
     node.host.why_not = "a gap in its changelogs"
 
     def mend() -> None:
         node.host.why_not = ""
 
-    world.agenda.after(_outage_ns(world), mend)
+    world.agenda.after(_outage_ns(rng), mend)
 
 
-def command(world: World, node: SimNode) -> None:
+def slow_disk(world: World, node: SimNode, rng: Random) -> None:
+    """Let every write of the host take long for a while."""
+    node.host.disk_delay_ns = rng.choice([50, 400, 1500]) * NS_PER_MS
+
+    def mend() -> None:
+        node.host.disk_delay_ns = 0
+
+    world.agenda.after(_outage_ns(rng), mend)
+
+
+def command(world: World, node: SimNode, rng: Random) -> None:
     """Let an operator ask for something; a pause ends after a while."""
-    chosen = world.rng.choice([OperatorCommand.RESIGN, OperatorCommand.PAUSE])
-    node.post(ev.Commanded(chosen))
-    world.agenda.after(_outage_ns(world), lambda: node.post(ev.Commanded(OperatorCommand.RESUME)))
+    node.post(ev.Commanded(rng.choice([OperatorCommand.RESIGN, OperatorCommand.PAUSE])))
+    world.agenda.after(_outage_ns(rng), lambda: node.post(ev.Commanded(OperatorCommand.RESUME)))
 
 
-def replay(world: World, node: SimNode) -> None:
-    """Send again what was recorded, and broken copies of it."""
+def replay(world: World, node: SimNode, rng: Random) -> None:
+    """Send again what was recorded."""
     del node
-    world.network.replay(REPLAYED)
-    for _ in range(REPLAYED):
+    world.network.replay(rng.randint(1, REPLAYED))
+
+
+def forge(world: World, node: SimNode, rng: Random) -> None:
+    """Send broken, cut, lengthened and made-up copies of what was recorded."""
+    del node
+    for _ in range(rng.randint(1, REPLAYED)):
         world.network.forge()
 
 
-def claim_name(world: World, node: SimNode) -> None:
+def claim_name(world: World, node: SimNode, rng: Random) -> None:
     """Let another process use the node's name."""
-    del world
+    del world, rng
     node.post(ev.NameClaimed())
 
 
-def rough_weather(world: World, node: SimNode) -> None:
-    """Lose, double, delay and reorder datagrams for a while."""
+def lose_adverts(world: World, node: SimNode, rng: Random) -> None:
+    """Let the node's receive queue be full for a moment."""
+    del world, rng
+    node.ear.has_overflown = True
+
+
+def rough_weather(world: World, node: SimNode, rng: Random) -> None:
+    """Lose, double, delay and reorder datagrams for a while; losses may come in bursts."""
     del node
     usual = world.options.weather
     world.network.weather = Weather(
         delay_min_ns=usual.delay_min_ns,
-        delay_max_ns=world.rng.choice([5, 100, 400]) * NS_PER_MS,
-        loss=world.rng.choice([0.0, 0.1, 0.5]),
-        duplication=world.rng.choice([0.0, 0.3]),
+        delay_max_ns=rng.choice([5, 100, 400]) * NS_PER_MS,
+        loss=rng.choice([0.0, 0.1, 0.5, 1.0]),
+        duplication=rng.choice([0.0, 0.3]),
     )
 
     def calm() -> None:
         world.network.weather = usual
 
-    world.agenda.after(_outage_ns(world), calm)
+    longest_ms = OUTAGE_MAX_MS if world.network.weather.loss < 1 else OUTAGE_MAX_MS // 4
+    world.agenda.after(rng.randint(1, longest_ms) * NS_PER_MS, calm)
 
 
-HOST_FAULTS: tuple[Fault, ...] = (crash, kill_mfsmaster, spoil_promotions, spoil_files, command)
+HOST_FAULTS: tuple[Fault, ...] = (crash, kill_mfsmaster, spoil_plans, spoil_files, command)
 """Faults during which at most one host may serve, even without an arbiter, as long as nodes hear each other."""
 
 FAULTS: tuple[Fault, ...] = (
     *HOST_FAULTS,
+    crash_at_a_write,
+    hang_mfsmaster,
+    slow_disk,
     restart,
     pause,
+    freeze,
     lose_worker,
+    kill_worker,
+    kill_heartbeat,
+    kill_all,
     lose_link,
     isolate,
+    part,
+    part_around,
     deafen,
     cut_one_way,
     replay,
+    forge,
     claim_name,
+    lose_adverts,
     rough_weather,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which faults a run draws from, how often, for how long."""
-
-    faults: tuple[Fault, ...]
-    mean_gap_ns: int
-    duration_ns: int
-
-
-def draw_plan(rng: Random, faults: tuple[Fault, ...] = FAULTS) -> Plan:
-    """Draw a run's kinds of faults and their rate."""
-    chosen = tuple(fault for fault in faults if _coin(rng)) or (rng.choice(faults),)
-    return Plan(chosen, rng.choice([300, 1000, 4000]) * NS_PER_MS, 30 * NS_PER_S)
-
-
-def inflict(world: World, plan: Plan) -> None:
-    """Run the world under the plan's faults, then mend everything."""
-    end_ns = world.agenda.now_ns + plan.duration_ns
-    while world.agenda.now_ns < end_ns:
-        world.run_for(1 + int(world.rng.expovariate(1 / plan.mean_gap_ns)))
-        fault = world.rng.choice(plan.faults)
-        node = world.rng.choice(list(world.nodes.values()))
-        world.history.append(f"{world.agenda.now_ns / NS_PER_S:9.3f} {node.name} FAULT {fault.__name__}")
-        fault(world, node)
-    world.run_for(2 * OUTAGE_MAX_MS * NS_PER_MS)
-    mend(world)
-
-
-def mend(world: World) -> None:
-    """Make everything well, whatever was planned to get well by itself."""
-    world.network.heal()
-    world.network.weather = replace(world.options.weather, loss=0.0, duplication=0.0)
-    for node in world.nodes.values():
-        node.host.fate = PlanFate.SUCCEEDS
-        node.host.why_not = ""
-        node.set_link(is_up=True)
-        node.post(ev.Commanded(OperatorCommand.RESUME))
-        if node.elector is None:
-            node.start()
+BY_NAME: dict[str, Fault] = {fault.__name__: fault for fault in FAULTS}

@@ -1,34 +1,33 @@
-"""One simulated node: a real Elector with the real codec in a process that can be paused, killed and started again.
+"""One simulated node: a real Elector with the real receiver in a process that can be paused, killed and started again.
 
 The process does what the heartbeat does: in each round it drains its adverts, then its worker's reports, and only then
 judges a deadline that has come. A paused process hears nothing; its adverts queue with the time at which they came.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol, assert_never
 
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.elector import Elector
-from pycarpd.election.model import Advert, Member, PlainAdvert
+from pycarpd.election.model import Advert, Arbiter, Member, Role
 from pycarpd.election.node import Identity
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.snapshot import Snapshot
 from pycarpd.invariant import invariant
-from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Action, Agenda
+from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Action
+from pycarpd.sim.ear import Ear
 from pycarpd.sim.host import Host
-from pycarpd.sim.network import Network
-from pycarpd.sim.worker import SimWorker
+from pycarpd.sim.network import Datagram, Network
+from pycarpd.sim.worker import Reporting, SimWorker
 from pycarpd.wire.codec import CodecSettings, Encoder
-from pycarpd.wire.receiver import Receiver
-from pycarpd.wire.verdict import Verdict
 
-INBOX_MAX = 256
-"""A socket's receive queue has an end; what comes after it is lost."""
 WORKER_START_NS = 5 * NS_PER_MS
-VIP_LIFETIME_NS = 2 * NS_PER_S
-TTL = 255
+ORPHAN_NS = 20 * NS_PER_MS
+"""How long a worker takes to see that its heartbeat is gone, and to kill mfsmaster."""
+RESTART_AGAIN_AFTER_NS = 300 * NS_PER_S
 
 
 class Observer(Protocol):
@@ -37,36 +36,46 @@ class Observer(Protocol):
     def decided(self, node: "SimNode", event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:
         """Take note of one decision."""
 
+    def mark(self, what: str) -> None:
+        """Take note of something rare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node lives. ``is_sealed``: adverts travel as bytes, with every digest made and verified."""
+
+    host: Host
+    network: Network
+    rng: Random
+    observer: Observer
+    is_sealed: bool
+
 
 class SimNode:
     """A member of the simulated cluster."""
 
-    def __init__(
-        self,
-        settings: ElectionSettings,
-        codec: CodecSettings,
-        host: Host,
-        agenda: Agenda,
-        network: Network,
-        rng: Random,
-        observer: Observer,
-    ) -> None:
+    def __init__(self, settings: ElectionSettings, codec: CodecSettings, place: Place) -> None:
         self.settings = settings
-        self.host = host
+        self.host = place.host
         self.elector: Elector | None = None
         self.paused_until_ns = 0
-        self._codec = codec
         self._encoder = Encoder(codec)
-        self._agenda = agenda
-        self._network = network
-        self._rng = rng
-        self._observer = observer
+        self._agenda = place.host.agenda
+        self._network = place.network
+        self._rng = place.rng
+        self._observer = place.observer
+        self._is_sealed = place.is_sealed
         self._worker: SimWorker | None = None
-        self._inbox: deque[tuple[bytes, bytes, int]] = deque()
+        self.ear = Ear(codec, settings.strict)
+        self._is_fenced = settings.arbiter is Arbiter.MAJORITY
         self._mailbox: deque[ev.Event] = deque()
         self._life = 0
-        self._restarts = 0
-        network.join(self.name, self._hear)
+        self._armed_ns: int | None = None
+        self._is_waking = False
+        self._asked_term: int | None = None
+        self._restarted_ns: int | None = None
+        network, address = place.network, settings.me.address
+        network.join(self.name, self._hear, address, lambda advert: self._encoder.encode(advert, address))
 
     @property
     def member(self) -> Member:
@@ -81,12 +90,17 @@ class SimNode:
     @property
     def now_ns(self) -> int:
         """Return what this node's own clock shows."""
-        return self.host.clock.local_ns(self._agenda.now_ns)
+        return self.host.now_ns
 
     @property
     def is_paused(self) -> bool:
-        """True while the process gets no processor."""
+        """True while the heartbeat gets no processor."""
         return self._agenda.now_ns < self.paused_until_ns
+
+    @property
+    def role(self) -> Role | None:
+        """Return the node's role, None while no heartbeat runs."""
+        return self.elector.role if self.elector else None
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -96,7 +110,17 @@ class SimNode:
     @property
     def serves(self) -> bool:
         """Tell whether clients can reach a mfsmaster here."""
-        return self.host.serves(self._agenda.now_ns)
+        return self.host.serves
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Tell whether a worker runs here alone."""
+        return self.elector is None and self._worker is not None
+
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether a promotion on this host waits for the address."""
+        return self._worker is not None and self._worker.is_asking
 
     def start(self) -> None:
         """Start the daemon on this host, whatever was left there by an earlier run."""
@@ -104,8 +128,14 @@ class SimNode:
         self.host.epoch += 1
         identity = Identity(self.host.epoch, self._rng.getrandbits(64))
         self.elector = Elector(self.settings, identity, self.host.disk)
-        self._receiver = Receiver(self._codec, identity.epoch, identity.nonce)
+        self.ear.begin(identity)
+        if self.host.disk.vote_for not in (0, self.member.node_id):
+            self._observer.mark("a voter came back bound by its promise")
         self._life += 1
+        self._armed_ns, self._is_waking, self._asked_term = None, False, None
+        self._restarted_ns = None
+        if not self.host.holds_vip:
+            self.host.kernel.detach(has_fence=self._is_fenced)
         self._tell(ev.LinkChanged(self.host.has_link))
         self.start_worker()
         self._arm()
@@ -114,73 +144,153 @@ class SimNode:
         """Start a worker, as the supervisor does."""
 
         def hello() -> None:
-            if self._worker is not None:
-                return
-            self._worker = SimWorker(self._agenda, self.host, self._post)
-            self._restarts = 0
-            is_held = self.host.holds_vip(self._agenda.now_ns)
-            self._post(ev.WorkerReady(self.host.has_mfsmaster, is_held))
+            self.post(ev.WorkerReady(self.host.has_mfsmaster and not self.host.is_hung, self.host.holds_vip))
 
-        self._later(WORKER_START_NS, hello)
+        def begin() -> None:
+            if self._worker is None:
+                self._worker = SimWorker(self.host, Reporting(self.post, self._observer.mark, self.crash))
+                self._worker.begin(hello)
+
+        self._later(WORKER_START_NS, begin)
 
     def stop(self, *, keep_serving: bool = False) -> None:
         """Ask the daemon to end."""
-        self._post(ev.StopRequested(keep_serving))
+        self.post(ev.StopRequested(keep_serving))
 
     def crash(self) -> None:
         """Lose the host's power."""
         self._end()
         self.host.lose_power()
 
+    def kill_all(self) -> None:
+        """Kill the daemon's processes; mfsmaster, the address and the fence stay as they are."""
+        self._end()
+
+    def kill_heartbeat(self) -> None:
+        """Kill the heartbeat alone; the worker sees it, kills mfsmaster, finishes its plan and ends."""
+        worker, self._worker = self._worker, None
+        self._end()
+        self._worker = worker
+        if worker is None:
+            return
+
+        def end() -> None:
+            if self._worker is not worker:
+                return
+            if worker.is_busy:
+                self._later(ORPHAN_NS, end)
+            else:
+                worker.die()
+                self._worker = None
+
+        def stop_serving() -> None:
+            if self._worker is worker:
+                self.host.has_mfsmaster = self.host.is_hung = False
+                self.host.kernel.vip_until_ns = 0
+                end()
+
+        self._later(ORPHAN_NS, stop_serving)
+
+    def kill_worker(self) -> None:
+        """Kill the worker; the heartbeat sees it, gives up what it holds, and ends."""
+        if self._worker is None:
+            return
+        self._worker.die()
+        self._worker = None
+        self._tell(ev.StopRequested())
+        self._tell(ev.WorkerLost())
+        self._end()
+
     def pause(self, duration_ns: int) -> None:
         """Take the processor away from the process for a while; its host goes on."""
         self.paused_until_ns = max(self.paused_until_ns, self._agenda.now_ns + duration_ns)
         self._agenda.at(self.paused_until_ns, self._round)
 
+    def freeze(self, duration_ns: int) -> None:
+        """Let the whole host stand still, its clock included."""
+        clock = self.host.clock
+        if clock.stands_since_ns is not None:
+            return
+        clock.stop(self._agenda)
+        self._agenda.after(duration_ns, self.thaw)
+
+    def thaw(self) -> None:
+        """Let a frozen host go on."""
+        self.host.clock.go_on(self._agenda)
+        self.ear.stamp_anew(self.now_ns)
+        self._wake()
+
     def lose_worker(self) -> None:
-        """Kill the worker process."""
+        """Kill the worker process and keep the heartbeat."""
         if self._worker is not None and self.elector is not None:
             self._worker.die()
             self._worker = None
-            self._post(ev.WorkerLost())
+            self.post(ev.WorkerLost())
 
     def set_link(self, *, is_up: bool) -> None:
         """Pull the cable or plug it in."""
         if self.host.has_link != is_up:
             self.host.has_link = is_up
-            self._post(ev.LinkChanged(is_up))
+            self.post(ev.LinkChanged(is_up))
 
     def kill_mfsmaster(self) -> None:
         """Kill the host's mfsmaster; the worker sees it at once, and allows one restart in place."""
         if self.host.has_mfsmaster:
-            self.host.has_mfsmaster = False
-            self._restarts += 1
-            self._post(ev.MfsmasterLost(may_restart=self._restarts == 1))
+            self.host.has_mfsmaster = self.host.is_hung = False
+            self._lose_mfsmaster()
 
-    def post(self, event: ev.Event) -> None:
-        """Let the heartbeat take in an event from elsewhere."""
-        self._post(event)
+    def hang_mfsmaster(self, duration_ns: int, noticed_after_ns: int) -> None:
+        """Let mfsmaster answer nobody for a while; the worker notices after some time."""
+        start = self.host.starts
+        if not self.host.has_mfsmaster or self.host.is_hung:
+            return
+        self.host.is_hung = True
+
+        def notice() -> None:
+            if self.host.is_hung and self.host.starts == start:
+                self._lose_mfsmaster()
+
+        def go_on() -> None:
+            if self.host.starts == start:
+                self.host.is_hung = False
+
+        self._later(noticed_after_ns, notice)
+        self.host.after(duration_ns, go_on)
+
+    def _lose_mfsmaster(self) -> None:
+        if self._worker is None or self.role not in (Role.MASTER, Role.SUSPENDED):
+            return
+        now_ns = self.now_ns
+        may_restart = self._restarted_ns is None or now_ns - self._restarted_ns >= RESTART_AGAIN_AFTER_NS
+        if may_restart:
+            self._restarted_ns = now_ns
+        self.post(ev.MfsmasterLost(may_restart))
 
     def _end(self) -> None:
         self.elector = None
         self._life += 1
-        self._inbox.clear()
+        self._armed_ns, self._is_waking = None, False
+        self.ear.clear()
         self._mailbox.clear()
         if self._worker is not None:
             self._worker.die()
             self._worker = None
 
-    def _hear(self, payload: bytes, source: bytes) -> None:
-        if self.elector is not None and self.host.has_link and len(self._inbox) < INBOX_MAX:
-            self._inbox.append((payload, source, self.now_ns))
+    def _hear(self, datagram: Datagram) -> None:
+        if self.elector is not None and self.host.has_link:
+            self.ear.take(datagram, self.now_ns)
             self._wake()
 
-    def _post(self, event: ev.Event) -> None:
+    def post(self, event: ev.Event) -> None:
+        """Let the heartbeat take in an event of its worker, or from elsewhere."""
         if self.elector is not None:
             self._mailbox.append(event)
             self._wake()
 
     def _wake(self) -> None:
+        if self._is_waking or self.is_paused:
+            return
+        self._is_waking = True
         self._later(self._rng.randint(0, self.host.habits.wake_ns), self._round)
 
     def _later(self, delay_ns: int, action: Action) -> None:
@@ -190,76 +300,87 @@ class SimNode:
             if life == self._life:
                 action()
 
-        self._agenda.after(delay_ns, happen)
+        self.host.after(delay_ns, happen)
 
     def _round(self) -> None:
-        if self.is_paused:
+        self._is_waking = False
+        if self.is_paused or self.elector is None or self.host.clock.stands_since_ns is not None:
             return
-        while self._inbox and self.elector is not None:
-            self._receive(*self._inbox.popleft())
-        while self._mailbox and self.elector is not None:
-            event = self._mailbox.popleft()
+        for event in self.ear.drain(self.name, self._observer.mark):
             self._tell(event)
-            if isinstance(event, ev.PromotionReady) and self._worker is not None:
-                is_held = self.host.holds_vip(self._agenda.now_ns)
-                self._worker.answer_attach(event.term, is_attached=is_held)
+        while self._mailbox:
+            event = self._mailbox.popleft()
+            if isinstance(event, ev.PromotionReady):
+                self._asked_term = event.term
+            self._tell(event)
+        self._judge_deadline()
+        self._arm()
+
+    def _judge_deadline(self) -> None:
         deadline_ns = self.elector.next_deadline() if self.elector else None
         if deadline_ns is not None and self.now_ns >= deadline_ns:
             self._tell(ev.TimeAdvanced(self.now_ns - deadline_ns))
-        self._arm()
 
     def _arm(self) -> None:
         deadline_ns = self.elector.next_deadline() if self.elector else None
-        if deadline_ns is not None:
-            self._later(self.host.clock.true_ns(deadline_ns) - self._agenda.now_ns, self._on_timer)
+        if deadline_ns is None or deadline_ns == self._armed_ns:
+            return
+        self._armed_ns = deadline_ns
 
-    def _on_timer(self) -> None:
-        deadline_ns = self.elector.next_deadline() if self.elector else None
-        if deadline_ns is not None and self.now_ns >= deadline_ns:
-            self._round()
+        def ring() -> None:
+            if self._armed_ns == deadline_ns:
+                self._armed_ns = None
+                self._round()
 
-    def _receive(self, payload: bytes, source: bytes, received_ns: int) -> None:
-        received = self._receiver.receive(payload, source, TTL)
-        match received.advert:
-            case Advert() as advert:
-                is_proven = received.verdict is Verdict.ACCEPTED
-                self._tell(ev.AdvertHeard(advert, source, is_proven, received_ns))
-            case PlainAdvert() as plain:
-                self._tell(ev.PlainAdvertHeard(plain, source, received_ns))
-            case None if received.verdict is Verdict.OWN_NAME:
-                self._tell(ev.NameClaimed())
-            case None:
-                pass
+        self._later(self.host.until_ns(deadline_ns), ring)
 
     def _tell(self, event: ev.Event) -> None:
         if self.elector is None:
             return
         effects = self.elector.handle(event, self.now_ns)
-        for effect in effects:
+        for done, effect in enumerate(effects, start=1):
             self._perform(effect)
+            if self.elector is None:  # the host has lost its power at a write
+                self._observer.decided(self, event, effects[:done])
+                return
         self._observer.decided(self, event, effects)
+        self._answer_attach()
         if any(isinstance(effect, fx.Stopped) for effect in effects):
-            self._end()
+            self._end()  # the worker would finish what runs; here it is cut short
+
+    def _answer_attach(self) -> None:
+        """Answer a promotion that has asked for the address: when it is here, or when it will not come any more."""
+        is_held = self.host.holds_vip and self.role is Role.MASTER
+        if self._asked_term is None or self._worker is None or (self.role is Role.PROMOTING and not is_held):
+            return
+        term, self._asked_term = self._asked_term, None
+        self._worker.answer_attach(term, is_attached=is_held)
 
     def _perform(self, effect: fx.Effect) -> None:
         match effect:
             case fx.Send(advert=advert):
-                if self.host.has_link:
-                    self._network.broadcast(
-                        self.name, self._encoder.encode(advert, self.member.address), self.member.address
-                    )
+                self._send(advert)
             case fx.AttachVip():
-                self.host.vip_until_ns = self._agenda.now_ns + VIP_LIFETIME_NS
+                self.host.kernel.attach(self.now_ns, has_fence=self._is_fenced)
             case fx.RenewLease(until_ns=until_ns):
-                if self.host.holds_vip(self._agenda.now_ns):
-                    self.host.vip_until_ns = self.host.clock.true_ns(until_ns) + VIP_LIFETIME_NS
-                    self.host.fence_until_ns = self.host.clock.true_ns(until_ns)
+                self.host.kernel.renew(until_ns, self.now_ns)
             case fx.DetachVip():
-                self.host.vip_until_ns = self.host.fence_until_ns = 0
-            case fx.AnnounceVip() | fx.PreserveFiles() | fx.Transition() | fx.Stopped():
+                self.host.kernel.detach(has_fence=self._is_fenced)
+            case fx.Transition(role=Role.MASTER):
+                if not self.host.has_mfsmaster:
+                    self._lose_mfsmaster()
+            case fx.PreserveFiles():
+                self.host.data.preserved = self.host.data.best
+            case fx.AnnounceVip() | fx.Transition() | fx.Stopped():
                 pass
             case _:
                 self._ask_worker(effect)
+
+    def _send(self, advert: Advert) -> None:
+        if self.host.has_link:
+            source = self.member.address
+            content = self._encoder.encode(advert, source) if self._is_sealed else advert
+            self._network.broadcast(self.name, content, source)
 
     def _ask_worker(self, effect: fx.Persist | fx.StartPromotion | fx.AbortPromotion | fx.StartDemotion) -> None:
         worker = self._worker
@@ -272,7 +393,7 @@ class SimNode:
                 worker.promote(term)
             case fx.AbortPromotion(term=term):
                 worker.abort(term)
-            case fx.StartDemotion(term=term):
-                worker.demote(term)
+            case fx.StartDemotion(term=term, successor=successor):
+                worker.demote(term, has_successor=bool(successor))
             case _:
                 assert_never(effect)

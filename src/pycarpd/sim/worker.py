@@ -1,6 +1,9 @@
-"""The simulated worker: one plan at a time, which takes its time, fails, hangs or is aborted, as the host's fate is."""
+"""The simulated worker: the plan desk of a node, with the real Runner and its journal on a simulated disk.
 
-from collections import deque
+As at the real desk one plan runs, at most one waits, the newest wish counts; a plan that the journal has open is taken
+back before anything else. Steps take their time, fail, hang until they are cancelled, or lose the host's power.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,8 +16,13 @@ from pycarpd.election.events import (
     StatePersisted,
 )
 from pycarpd.election.model import Persistent
-from pycarpd.sim.agenda import NS_PER_MS, Action, Agenda
-from pycarpd.sim.host import Host, PlanFate
+from pycarpd.sim import plans
+from pycarpd.sim.agenda import NS_PER_MS, Action
+from pycarpd.sim.host import Host
+from pycarpd.sim.operation import Operating, Surroundings
+from pycarpd.sim.plans import DEMOTE, PROMOTE, Operation
+from pycarpd.takeover.events import Outcome
+from pycarpd.takeover.records import OpenPlan, decode, open_plan
 
 LOOK_EVERY_NS = 500 * NS_PER_MS
 """How often a host looks at its files."""
@@ -24,128 +32,228 @@ LOOK_EVERY_NS = 500 * NS_PER_MS
 class Job:
     """A plan asked for."""
 
+    plan: str
     term: int
-    is_promotion: bool
+    has_successor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """Whom a worker tells: the heartbeat its news, the world what became rare enough to be counted."""
+
+    report: Callable[[Event], None]
+    mark: Callable[[str], None]
+    lose_power: Callable[[], None]
 
 
 class SimWorker:
     """Carries out one node's requests and reports to its heartbeat."""
 
-    def __init__(self, agenda: Agenda, host: Host, report: Callable[[Event], None]) -> None:
-        self._agenda = agenda
+    def __init__(self, host: Host, reporting: Reporting) -> None:
         self._host = host
-        self._report = report
-        self._jobs: deque[Job] = deque()
+        self._reporting = reporting
         self._current: Job | None = None
-        self._step = 0
+        self._waiting: Job | None = None
+        self._operating: Operating | None = None
+        self._aborted_term: int | None = None
+        self._is_overtaken = False
+        self._is_reported = False
+        self._is_asking = False
         self._is_alive = True
-        self._look()
+        self._is_writing = False
+        self._to_write: list[Persistent] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a plan is in progress."""
+        return self._operating is not None
+
+    @property
+    def is_asking(self) -> bool:
+        """Tell whether a promotion waits for the address: what it has started was proved."""
+        return self._is_asking
 
     def die(self) -> None:
         """End without a word; what was under way stays as it is."""
         self._is_alive = False
-        self._step += 1
+        if self._operating is not None:
+            self._operating.die()
+
+    def begin(self, ready: Action) -> None:
+        """Take back what an earlier worker has left half done, then be ready."""
+
+        def recovered(outcome: Outcome | None) -> None:
+            self._operating = None
+            if outcome is not None:
+                self._reporting.mark("recovery: " + ("undone" if outcome.undone else "stays open"))
+                if outcome.committed:
+                    self._reporting.mark("recovery: after the commit")
+            ready()
+            self._look()
+
+        self._take_back(recovered)
 
     def persist(self, persistent: Persistent) -> None:
-        """Write the state and report it when it is on disk."""
-
-        def write() -> None:
-            self._host.disk = persistent
-            self._report(StatePersisted(persistent))
-
-        self._later(self._host.habits.persist_ns, write)
+        """Write the state, after what was to be written before, and report it when it is on disk."""
+        self._to_write.append(persistent)
+        if not self._is_writing:
+            self._write_next()
 
     def promote(self, term: int) -> None:
-        """Queue a promotion."""
-        self._jobs.append(Job(term, is_promotion=True))
-        self._next()
+        """Ask for a promotion."""
+        self._ask(Job(PROMOTE, term))
 
-    def demote(self, term: int) -> None:
-        """Queue a demotion; a promotion under way is ended for it."""
-        for job in [job for job in self._jobs if job.is_promotion]:
-            self._jobs.remove(job)
-            self._report(PromotionFinished(job.term, is_ok=False))
-        if self._current is not None and self._current.is_promotion:
-            self._undo(self._current)
-        self._jobs.append(Job(term, is_promotion=False))
-        self._next()
+    def demote(self, term: int, *, has_successor: bool = False) -> None:
+        """Ask for a demotion; a promotion under way is ended for it."""
+        self._ask(Job(DEMOTE, term, has_successor))
 
     def abort(self, term: int) -> None:
-        """End and undo a promotion, if it has not ended already."""
-        job = Job(term, is_promotion=True)
-        if job in self._jobs:
-            self._jobs.remove(job)
-            self._report(PromotionFinished(term, is_ok=False))
-        elif self._current == job:
-            self._undo(job)
+        """End and undo a promotion; its end is reported once nothing of it runs any more."""
+        if self._waiting is not None and self._waiting.plan == PROMOTE:
+            self._waiting = None
+        if self._current is None or self._current.plan != PROMOTE or self._operating is None:
+            self._tell_ended(Job(PROMOTE, term), is_ok=False)
+            return
+        self._aborted_term = term
+        self._operating.abort("a better claim was heard")
 
     def answer_attach(self, term: int, *, is_attached: bool) -> None:
-        """Go on after PromotionReady: the address is there, or the node is no candidate any more."""
-        job = Job(term, is_promotion=True)
-        if self._current != job:
+        """Take in the heartbeat's answer to the question for the address; one to an older question says nothing."""
+        if self._is_asking and self._current is not None and self._current.term == term and self._operating is not None:
+            self._is_asking = False
+            self._operating.answer_address(is_attached=is_attached)
+
+    def _ask(self, job: Job) -> None:
+        if self._current is None:
+            self._begin_job(job)
             return
-        if is_attached:
-            self._during(self._host.habits.completion_ns, lambda: self._end(PromotionFinished(term, is_ok=True)))
-        else:
-            self._undo(job)
+        self._waiting = job
+        if self._current.plan == PROMOTE:
+            self._is_overtaken = True
+            if self._operating is not None:
+                self._operating.abort(f"{job.plan} was asked for")
 
-    def _next(self) -> None:
-        if self._current is not None or not self._jobs:
+    def _begin_job(self, job: Job) -> None:
+        self._current = job
+        self._is_overtaken = self._is_reported = False
+
+        def taken_back(outcome: Outcome | None) -> None:
+            if outcome is not None and outcome.undo_faults:
+                self._finished(outcome)
+                return
+            operation = self._operation(job.plan, self._label(job), job.term, job.has_successor)
+            self._operating = Operating(operation, self._surroundings(self._finished), self._starts)
+            self._operating.start(
+                (("term", str(job.term)), ("has_successor", str(int(job.has_successor)))), plans.spec_of(operation)
+            )
+
+        self._take_back(taken_back)
+
+    def _label(self, job: Job) -> str:
+        self._host.plans += 1
+        return f"{self._host.plans}-{job.term}"
+
+    def _operation(self, plan: str, label: str, term: int, has_successor: bool) -> Operation:
+        return Operation(self._host, plan, label, term, has_successor, self._release_address)
+
+    def _surroundings(self, finished: Callable[[Outcome], None]) -> Surroundings:
+        return Surroundings(self._later, finished, self._ask_address, self._reporting.mark, self._reporting.lose_power)
+
+    def _take_back(self, then: Callable[[Outcome | None], None]) -> None:
+        """Undo the plan that the journal has open, if there is one."""
+        records, whole = decode(self._host.journal)
+        self._host.journal = self._host.journal[:whole]
+        interrupted = open_plan(records)
+        if interrupted is None:
+            then(None)
             return
-        job = self._current = self._jobs.popleft()
-        if job.is_promotion:
-            self._begin_promotion(job)
-        else:
-            self._during(self._host.habits.demotion_ns, lambda: self._end_demotion(job))
+        operation = self._rebuilt(interrupted)
+        self._operating = Operating(operation, self._surroundings(then), lambda _step, _is_undo: None)
+        self._operating.recover(interrupted, plans.spec_of(operation))
 
-    def _begin_promotion(self, job: Job) -> None:
-        habits = self._host.habits
-        match self._host.fate:
-            case PlanFate.SUCCEEDS:
-                self._during(habits.promotion_ns, lambda: self._be_ready(job))
-            case PlanFate.FAILS:
-                self._during(habits.promotion_ns, lambda: self._undo(job))
-            case PlanFate.HANGS:
-                self._during(habits.plan_timeout_ns, lambda: self._undo(job))
+    def _rebuilt(self, interrupted: OpenPlan) -> Operation:
+        fields = dict(interrupted.opened.parameters)
+        operation = self._operation(
+            interrupted.opened.plan,
+            interrupted.opened.plan_id,
+            int(fields["term"]),
+            fields["has_successor"] == "1",
+        )
+        operation.release_address = lambda: None
+        return operation
 
-    def _be_ready(self, job: Job) -> None:
-        self._host.has_mfsmaster = True
-        self._report(PromotionReady(job.term))
+    def _starts(self, step: str, is_undo: bool) -> None:
+        """Tell a demotion's end as soon as the step after the kill begins: no mfsmaster runs here any more."""
+        job = self._current
+        if job is not None and job.plan == DEMOTE and not is_undo and step != plans.KILL:
+            self._tell(job, is_ok=True)
 
-    def _undo(self, job: Job) -> None:
-        def undone() -> None:
-            self._host.has_mfsmaster = False
-            self._end(PromotionFinished(job.term, is_ok=False))
+    def _ask_address(self) -> None:
+        job = self._current
+        if job is None or self._is_overtaken:
+            if self._operating is not None:
+                self._operating.answer_address(is_attached=False)
+            return
+        self._is_asking = True
+        self._reporting.report(PromotionReady(job.term))
 
-        self._during(self._host.habits.undo_ns, undone)
+    def _release_address(self) -> None:
+        if self._current is not None:
+            self._tell(self._current, is_ok=False)
 
-    def _end_demotion(self, job: Job) -> None:
-        self._host.has_mfsmaster = False
-        self._end(DemotionFinished(job.term))
+    def _tell(self, job: Job, *, is_ok: bool) -> None:
+        if not self._is_overtaken and not self._is_reported and job == self._current:
+            self._is_reported = True
+            self._aborted_term = None
+            self._tell_ended(job, is_ok=is_ok)
 
-    def _end(self, event: Event) -> None:
-        self._current = None
-        self._report(event)
-        self._next()
+    def _tell_ended(self, job: Job, *, is_ok: bool) -> None:
+        finished = PromotionFinished if job.plan == PROMOTE else DemotionFinished
+        self._reporting.report(finished(job.term, is_ok))
 
-    def _during(self, delay_ns: int, action: Action) -> None:
-        """Plan the next thing of the current plan; whatever else it had planned does not happen."""
-        self._step += 1
-        step = self._step
+    def _finished(self, outcome: Outcome) -> None:
+        self._operating = None
+        self._is_asking = False
+        job, waiting = self._current, self._waiting
+        if job is not None:
+            self._tell(job, is_ok=outcome.ok)
+        aborted_term, self._aborted_term = self._aborted_term, None
+        if aborted_term is not None:
+            self._tell_ended(Job(PROMOTE, aborted_term), is_ok=False)
+        self._current = self._waiting = None
+        if waiting is not None:
+            self._begin_job(waiting)
+        self._tell_files()
 
-        def happen() -> None:
-            if step == self._step:
-                action()
+    def _write_next(self) -> None:
+        self._is_writing = bool(self._to_write)
+        if not self._to_write:
+            return
+        persistent = self._to_write.pop(0)
 
-        self._later(delay_ns, happen)
+        def put() -> None:
+            self._host.disk = persistent
+
+        def write() -> None:
+            if self._host.write(put):
+                self._reporting.report(StatePersisted(persistent))
+                self._write_next()
+            else:
+                self._reporting.lose_power()
+
+        self._later(self._host.habits.persist_ns + self._host.disk_delay_ns, write)
 
     def _later(self, delay_ns: int, action: Action) -> None:
         def happen() -> None:
             if self._is_alive:
                 action()
 
-        self._agenda.after(delay_ns, happen)
+        self._host.after(delay_ns, happen)
 
     def _look(self) -> None:
-        self._report(FreshnessKnown(self._host.freshness, self._host.why_not))
+        self._tell_files()
         self._later(LOOK_EVERY_NS, self._look)
+
+    def _tell_files(self) -> None:
+        if self._operating is None:
+            self._reporting.report(FreshnessKnown(self._host.freshness, self._host.refusal))

@@ -172,8 +172,10 @@ class Receiver:
         if verdict is not None:
             return _REFUSED[verdict]
         advert = trailer.read(payload, header)
-        if advert is None:
-            return _REFUSED[Verdict.BAD_TRAILER]
+        return _REFUSED[Verdict.BAD_TRAILER] if advert is None else self.judge_authenticated(advert, source)
+
+    def judge_authenticated(self, advert: Advert, source: bytes) -> Received:
+        """Judge an advert whose key, digest and form are known to be right: by its sender, epoch and window."""
         if advert.node_id == self._own_id:
             return _REFUSED[self._judge_own_name(advert)]
         peer = self._peers.get(advert.node_id)

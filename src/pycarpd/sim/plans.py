@@ -1,0 +1,221 @@
+"""PROMOTE and DEMOTE as the real Runner sees them, with steps that work on a simulated host.
+
+The names, their order and what their failure means are those of the takeover room; a test compares the two.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from pycarpd.sim.agenda import NS_PER_MS
+from pycarpd.sim.failure import CheckFailedError
+from pycarpd.sim.host import Host, PlanFate
+from pycarpd.takeover.step import OnFailure, PlanSpec, StepFault, StepSpec, UndoScope, Verb
+
+PROMOTE = "promote"
+DEMOTE = "demote"
+TAKE_ADDRESS = "take-address"
+KILL = "kill-mfsmaster"
+ADDRESS_TIMEOUT_NS = 4_000 * NS_PER_MS
+_STOPS = UndoScope.STOPS_SERVING
+_REPORT = OnFailure.REPORT
+
+Answer = StepFault | None
+
+
+@dataclass(slots=True)
+class Operation:
+    """One plan on one host: what it was asked for, what it has learnt, and how the heartbeat is asked."""
+
+    host: Host
+    plan: str
+    label: str
+    term: int
+    has_successor: bool
+    release_address: Callable[[], None] = field(default=lambda: None)
+
+
+def spec_of(operation: Operation) -> PlanSpec:
+    """Return the plan's steps; their bounds are the habits' of the host."""
+    timeout_ns = operation.host.habits.plan_timeout_ns
+    if operation.plan == PROMOTE:
+        return PlanSpec(PROMOTE, (*_prepare(timeout_ns), *_serve(timeout_ns), *_report(timeout_ns)))
+    return PlanSpec(DEMOTE, _demotion(timeout_ns, has_successor=operation.has_successor))
+
+
+def _prepare(timeout_ns: int) -> tuple[StepSpec, ...]:
+    return (
+        StepSpec("preserve", timeout_ns),
+        StepSpec("stop-metalogger", timeout_ns),
+        StepSpec("end-mfsmaster", timeout_ns, has_check=True),
+        StepSpec("assemble", timeout_ns),
+        StepSpec("install", timeout_ns),
+    )
+
+
+def _serve(timeout_ns: int) -> tuple[StepSpec, ...]:
+    return (
+        StepSpec("start-mfsmaster", timeout_ns, undo=_STOPS),
+        StepSpec("probe", timeout_ns),
+        StepSpec("close-gate", timeout_ns, on_failure=_REPORT, undo=UndoScope.ALWAYS),
+        StepSpec(TAKE_ADDRESS, ADDRESS_TIMEOUT_NS + timeout_ns, undo=_STOPS, commits=True),
+        StepSpec("wake-servers", timeout_ns, on_failure=_REPORT),
+        StepSpec("await-chunkservers", timeout_ns, on_failure=_REPORT),
+        StepSpec("open-gate", timeout_ns, on_failure=_REPORT),
+        StepSpec("wake-clients", timeout_ns, on_failure=_REPORT),
+    )
+
+
+def _report(timeout_ns: int) -> tuple[StepSpec, ...]:
+    names = ("start-metalogger", "start-companions", "prune")
+    return tuple(StepSpec(name, timeout_ns, on_failure=_REPORT) for name in names)
+
+
+def _demotion(timeout_ns: int, *, has_successor: bool) -> tuple[StepSpec, ...]:
+    archiving = (
+        StepSpec("stop-metalogger", timeout_ns, has_check=True),
+        StepSpec("archive-files", timeout_ns, has_check=True),
+        StepSpec("list-lost", timeout_ns, on_failure=_REPORT),
+    )
+    return (
+        StepSpec(KILL, timeout_ns, has_check=True),
+        StepSpec("remove-gate", timeout_ns, on_failure=_REPORT),
+        StepSpec("stop-companions", timeout_ns, on_failure=_REPORT),
+        *(archiving if has_successor else ()),
+        StepSpec("start-metalogger", timeout_ns, on_failure=_REPORT, has_check=True),
+        StepSpec("prune", timeout_ns, on_failure=_REPORT),
+    )
+
+
+def duration_ns(operation: Operation, step: str, verb: Verb) -> int:
+    """Return how long the step takes on this host."""
+    habits = operation.host.habits
+    if verb is Verb.CHECK:
+        return 0
+    if verb is Verb.UNDO:
+        return habits.undo_ns if step == "start-mfsmaster" else 0
+    return {
+        "start-mfsmaster": habits.promotion_ns,
+        "await-chunkservers": habits.completion_ns,
+        "end-mfsmaster": habits.demotion_ns,
+        KILL: habits.demotion_ns,
+    }.get(step, 0)
+
+
+def is_done(operation: Operation, step: str) -> bool:
+    """Answer a step's check."""
+    host = operation.host
+    match step:
+        case "end-mfsmaster" | "kill-mfsmaster":
+            return not host.has_mfsmaster
+        case "stop-metalogger" | "archive-files":
+            return host.data.own is None
+        case _:
+            return host.has_metalogger
+
+
+def file_writes(operation: Operation, step: str) -> tuple[Callable[[], None], ...]:
+    """Return what the step does to the files in the way, one write after the other: power may be lost at each."""
+    data = operation.host.data
+    match step:
+        case "install":
+            return (lambda: data.displace(operation.label), data.place)
+        case "archive-files":
+            return (lambda: data.displace(operation.label),)
+        case _:
+            return ()
+
+
+def run(operation: Operation, step: str) -> Answer:
+    """Let the step have its effect, but for its file_writes(), which come first."""
+    host = operation.host
+    if host.fateful_step == step and host.fate is PlanFate.FAILS:
+        return StepFault("BROKEN", "as the seed wants it")
+    work = WORK.get(step)
+    return work(host) if work is not None else None
+
+
+def _preserve(host: Host) -> Answer:
+    host.data.preserved = host.data.best
+    return None
+
+
+def _metalogger(host: Host, *, runs: bool) -> Answer:
+    host.has_metalogger = runs
+    return None
+
+
+def _gate(host: Host, *, is_closed: bool) -> Answer:
+    host.is_gate_closed = is_closed
+    return None
+
+
+def _end_mfsmaster(host: Host) -> Answer:
+    host.has_mfsmaster = host.is_hung = False
+    return None
+
+
+def _assemble(host: Host) -> Answer:
+    best = host.data.best
+    if best is None or host.refusal:
+        return StepFault("NOT_PROVED", host.refusal)
+    host.data.staging = best
+    host.expected_version = best.version
+    return None
+
+
+def _start(host: Host) -> Answer:
+    if host.data.own is None:
+        return StepFault("NO_FILES", "nothing is installed")
+    if host.is_reachable:
+        raise CheckFailedError("S7: a mfsmaster is started where clients reach it before it was probed")
+    host.has_mfsmaster, host.is_hung = True, False
+    host.starts += 1
+    if host.fate is PlanFate.STARTS_OTHER_FILES:
+        host.expected_version += 1
+    return None
+
+
+def _probe(host: Host) -> Answer:
+    if not host.has_mfsmaster or host.is_hung or host.data.own is None:
+        return StepFault("PROBE_FAILED", "nobody answers")
+    if host.data.own.version != host.expected_version:
+        return StepFault("WRONG_VERSION", f"{host.data.own.version} is served, expected {host.expected_version}")
+    return None
+
+
+WORK: dict[str, Callable[[Host], Answer]] = {
+    "preserve": _preserve,
+    "stop-metalogger": partial(_metalogger, runs=False),
+    "end-mfsmaster": _end_mfsmaster,
+    "assemble": _assemble,
+    "start-mfsmaster": _start,
+    "probe": _probe,
+    "close-gate": partial(_gate, is_closed=True),
+    "open-gate": partial(_gate, is_closed=False),
+    KILL: _end_mfsmaster,
+    "remove-gate": partial(_gate, is_closed=False),
+    "start-metalogger": partial(_metalogger, runs=True),
+}
+"""What the steps do to a host; one that is not here only takes its time."""
+
+
+def undo(operation: Operation, step: str) -> Answer:
+    """Take the step back from what is on the host alone, as another process may have to."""
+    host = operation.host
+    if host.fate is PlanFate.CANNOT_BE_UNDONE:
+        return StepFault("STUCK", "as the seed wants it")
+    match step:
+        case "stop-metalogger":
+            host.has_metalogger = True
+        case "assemble":
+            host.data.staging = None
+        case "install" | "archive-files":
+            host.data.take_back(operation.label)
+        case "start-mfsmaster":
+            host.has_mfsmaster = host.is_hung = False
+        case "take-address":
+            operation.release_address()
+        case "close-gate":
+            host.is_gate_closed = False
+    return None

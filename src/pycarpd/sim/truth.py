@@ -1,0 +1,43 @@
+"""Who can be reached at the virtual address, at every instant and in the kernels' own terms (S2, S5).
+
+A virtual machine whose clock stood still comes back with a lease that the others have seen run out: no fence on that
+host can know. Such an overlap is not what S2 promises against; it is measured here instead.
+"""
+
+from pycarpd.election import effects as fx
+from pycarpd.election import events as ev
+from pycarpd.election.model import Arbiter
+from pycarpd.sim.checkers import Effects
+from pycarpd.sim.failure import CheckFailedError
+from pycarpd.sim.node import SimNode
+
+
+class Reachability:
+    """At most one node is reachable with a mfsmaster; ``exposure_ns`` is for how long two were, after a freeze."""
+
+    def __init__(self, nodes: tuple[SimNode, ...]) -> None:
+        self._nodes = nodes
+        self._since_ns: int | None = None
+        self.exposure_ns = 0
+        self.exposure_max_ns = 0
+
+    def check(self, node: SimNode, _event: ev.Event, effects: Effects) -> None:
+        """Look at every kernel after every event."""
+        if node.settings.arbiter is not Arbiter.MAJORITY:
+            return
+        servers = [n for n in self._nodes if n.host.serves]
+        is_split = len(servers) > 1
+        if is_split and not any(n.host.was_frozen for n in servers):
+            raise CheckFailedError(f"S2: two nodes serve: {[n.name for n in servers]}")
+        self._measure(node.host.agenda.now_ns, is_split=is_split)
+        if any(isinstance(effect, fx.AttachVip) for effect in effects):
+            others = [n for n in self._nodes if n is not node and n.host.is_reachable and not n.host.was_frozen]
+            if others and not node.host.was_frozen:
+                raise CheckFailedError(f"S5: {node.name} takes the address while {others[0].name} can be reached")
+
+    def _measure(self, now_ns: int, *, is_split: bool) -> None:
+        if self._since_ns is not None:
+            overlap_ns = now_ns - self._since_ns
+            self.exposure_ns += overlap_ns
+            self.exposure_max_ns = max(self.exposure_max_ns, overlap_ns)
+        self._since_ns = now_ns if is_split else None
