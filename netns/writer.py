@@ -1,8 +1,10 @@
 """A client that writes for its life, and the check that nothing acknowledged was lost.
 
-``python -m netns.writer write DIRECTORY LOG STOP`` makes small files one after the other (create, write, fsync,
-close) until the file STOP appears; after each it appends a record to LOG, which is outside the mount. A record
-is the promise that the file was acknowledged. ``python -m netns.writer verify DIRECTORY LOG`` reads every
+``python -m netns.writer write DIRECTORY LOG STOP THREADS`` makes small files one after the other (create, write,
+fsync, close), each thread its own, until the file STOP appears; after each it appends a record to LOG, which is
+outside the mount. A record is the promise that the file was acknowledged. More than one thread is for what MooseFS
+itself does: when a master dies between locking a chunk and telling the client so, the lock stays for two minutes,
+whoever takes over, and the one file waits for it. ``python -m netns.writer verify DIRECTORY LOG`` reads every
 acknowledged file back and prints its verdict as JSON. A file's content follows from its name, so a wrong byte
 is seen without a copy.
 """
@@ -13,11 +15,12 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from netns.commands import Completed, LaboratoryError, boottime_ns, bound_to_parent, eventually, run, spawn
 from netns.owner import Owner
@@ -25,6 +28,7 @@ from netns.owner import Owner
 _SIZE_MAX: Final = 8192
 _PAUSE_S: Final = 0.005
 _AFTER_ERROR_S: Final = 0.05
+_STUCK_AFTER_S: Final = 5.0
 _VERIFY_WITHIN_S: Final = 120.0
 _REPOSITORY: Final = Path(__file__).parents[1]
 
@@ -42,13 +46,17 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class WriterReport:
-    """What a writer saw: how many files, the longest time without one, and the errors it was given."""
+    """What a writer saw: how many files, the longest time without one, and the errors it was given.
+
+    ``stuck`` counts files that were still waiting when the writer was told to stop.
+    """
 
     acknowledged: int
     longest_gap_ms: float
     gap_began_ns: int
     gap_ended_ns: int
     errors: tuple[str, ...]
+    stuck: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +81,17 @@ def content_of(name: str) -> bytes:
 
 
 def read_log(log: Path) -> tuple[list[Acknowledged], list[str]]:
-    """Return the acknowledged files and the errors a writer has logged so far."""
-    if not log.exists():
-        return [], []
-    records = [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
+    """Return the acknowledged files, in the order of their acknowledgement, and the errors logged so far."""
+    records = _records(log)
     errors = [record["error"] for record in records if "error" in record]
-    return [Acknowledged(**record) for record in records if "error" not in record], errors
+    files = [Acknowledged(**record) for record in records if "sha256" in record]
+    return sorted(files, key=lambda file: file.done_ns), errors
+
+
+def _records(log: Path) -> list[dict[str, Any]]:
+    if not log.exists():
+        return []
+    return [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
 
 
 def report(log: Path, *, until_ns: int | None = None) -> WriterReport:
@@ -89,18 +102,20 @@ def report(log: Path, *, until_ns: int | None = None) -> WriterReport:
         moments.append(max(until_ns, moments[-1]))
     gaps = [(later - earlier, earlier, later) for earlier, later in pairwise(moments)]
     gap, began, ended = max(gaps, default=(0, 0, 0))
-    return WriterReport(len(files), gap / 1e6, began, ended, tuple(errors))
+    stuck = sum("stuck" in record for record in _records(log))
+    return WriterReport(len(files), gap / 1e6, began, ended, tuple(errors), stuck)
 
 
 class Writer:
     """A writer process on a mount, with its log."""
 
-    def __init__(self, owner: Owner, mount: Path, name: str = "writer") -> None:
+    def __init__(self, owner: Owner, mount: Path, name: str = "writer", threads: int = 1) -> None:
         self.directory_name = name
         self.log = owner.directory / f"{name}.jsonl"
         self._stop = owner.directory / f"{name}.stop"
         self._owner = owner
-        argv = [sys.executable, "-m", "netns.writer", "write", str(mount / name), str(self.log), str(self._stop)]
+        paths = [str(mount / name), str(self.log), str(self._stop)]
+        argv = [sys.executable, "-m", "netns.writer", "write", *paths, str(threads)]
         output = owner.directory / f"{name}.log"
         self._process: subprocess.Popen[bytes] = owner.adopt(spawn(bound_to_parent(argv), output, cwd=_REPOSITORY))
 
@@ -154,13 +169,31 @@ def _write_one(directory: Path, name: str) -> Acknowledged:
     return Acknowledged(name, len(data), hashlib.sha256(data).hexdigest(), began_ns, boottime_ns())
 
 
-def _write(directory: Path, log_path: Path, stop: Path) -> None:
+def _write(directory: Path, log_path: Path, stop: Path, threads: int) -> None:
     directory.mkdir(exist_ok=True)
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    series = [
+        threading.Thread(target=_write_series, args=(directory, log, stop, chr(ord("a") + number)), daemon=True)
+        for number in range(threads)
+    ]
+    for each in series:
+        each.start()
+    while not stop.exists():
+        time.sleep(_AFTER_ERROR_S)
+    deadline = time.monotonic() + _STUCK_AFTER_S
+    for each in series:
+        each.join(max(0.0, deadline - time.monotonic()))
+    for each in series:
+        if each.is_alive():
+            os.write(log, (json.dumps({"stuck": each.name}) + "\n").encode())
+    os._exit(0)  # a thread that waits for a hung mount would keep the process
+
+
+def _write_series(directory: Path, log: int, stop: Path, prefix: str) -> None:
     number = 0
     while not stop.exists():
         number += 1
-        name = f"f{number:07d}"
+        name = f"{prefix}{number:07d}"
         try:
             record: dict[str, object] = asdict(_write_one(directory, name))
         except OSError as error:
@@ -193,7 +226,7 @@ def main(arguments: list[str]) -> None:
     """Write or verify, as the module's text says."""
     verb, directory, log, *rest = arguments
     if verb == "write":
-        _write(Path(directory), Path(log), Path(rest[0]))
+        _write(Path(directory), Path(log), Path(rest[0]), int(rest[1]))
     else:
         print(json.dumps(asdict(_verify(Path(directory), Path(log)))))
 
