@@ -173,6 +173,11 @@ class Persistent:
     vote_term: int = 0
     vote_for: int = 0
 
+    @property
+    def vote(self) -> tuple[int, int]:
+        """Return the term of the vote and for whom it is."""
+        return (self.vote_term, self.vote_for)
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

@@ -247,6 +247,7 @@ class Node:
             self.resign_repeats -= 1
         term = self.resigned_term if is_resigning else self.persistent.term
         is_holding = self.role.claims or self.role is Role.SUSPENDED
+        vote_term, vote_for = self._told_vote()
         return Advert(
             node_id=self.settings.node_id,
             epoch=self.identity.epoch,
@@ -261,13 +262,17 @@ class Node:
             demotion=demotion,
             flags=self._flags(now_ns, is_resigning=is_resigning),
             freshness=self.freshness,
-            vote_term=self.durable.vote_term,
-            vote_for=self.durable.vote_for,
+            vote_term=vote_term,
+            vote_for=vote_for,
             config_digest=self.settings.config_digest,
             acks=self.peers.acks(),
             advbase=self.settings.advbase,
             advskew=timing.advskew(self.settings.priority, demotion),
         )
+
+    def _told_vote(self) -> tuple[int, int]:
+        """Return the vote to be told: one on disk that is not about to be another, or it would be counted on."""
+        return self.durable.vote if self.durable.vote == self.persistent.vote else (0, 0)
 
     def _flags(self, now_ns: int, *, is_resigning: bool) -> Flags:
         flags = Flags.CAN_SPLIT if self.settings.majority == 1 else Flags(0)

@@ -49,6 +49,7 @@ def _ask_again(node: Node, now_ns: int) -> None:
     live = node.peers.live(now_ns, node.silence_ns())
     has_master = any(p.advert is not None and p.advert.role is Role.MASTER for p in live)
     if node.hears_majority(now_ns) and not has_master:
+        node.advert_due_ns = None  # the new term is not said before it is on disk
         roles.claim_term(node, node.persistent.term + 1, now_ns)
     else:
         roles.ask_for_votes(node, now_ns)

@@ -38,7 +38,7 @@ class Agenda:
             when_ns, _, action = heapq.heappop(self._planned)
             at_once = at_once + 1 if when_ns == self.now_ns else 0
             if at_once > AT_ONCE_MAX:
-                raise CheckFailedError("time stands still")
+                raise CheckFailedError("L2: time stands still")
             self.now_ns = when_ns
             action()
         self.now_ns = max(self.now_ns, end_ns)

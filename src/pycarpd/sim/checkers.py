@@ -14,6 +14,7 @@ from pycarpd.election.model import Arbiter, Cause, Flags, Role
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.sim.agenda import NS_PER_S
 from pycarpd.sim.failure import CheckFailedError
+from pycarpd.sim.host import PlanFate
 from pycarpd.sim.node import SimNode
 
 Effects = tuple[fx.Effect, ...]
@@ -113,11 +114,12 @@ def served_files_were_proved(node: SimNode, _event: ev.Event, effects: Effects) 
             require(own is not None and own.version == host.expected_version, "S7: the expected version", node)
 
 
-def files_were_preserved(node: SimNode, _event: ev.Event, effects: Effects) -> None:
-    """Let the address come only when this host has preserved the files that it was promoted from (S8)."""
-    for effect in effects:
-        if isinstance(effect, fx.AttachVip) and node.host.starts:
-            require(node.host.data.preserved is not None, "S8: files are preserved before the address moves", node)
+def files_are_old_or_new(node: SimNode, event: ev.Event, _effects: Effects) -> None:
+    """Find either the old files or the new ones whenever a worker has taken back what was half done (S11)."""
+    if isinstance(event, ev.WorkerReady):
+        data = node.host.data
+        is_torn = data.best is None and data.staging is not None and node.host.fate is not PlanFate.CANNOT_BE_UNDONE
+        require(not is_torn, "S11: neither the old files nor the new ones are there", node)
 
 
 def unproven_changes_nothing(node: SimNode, event: ev.Event, effects: Effects) -> None:
@@ -138,7 +140,7 @@ RULES: tuple[Check, ...] = (
     snapshots_say_what_can_split,
     resignation_means_stopped,
     served_files_were_proved,
-    files_were_preserved,
+    files_are_old_or_new,
     unproven_changes_nothing,
 )
 

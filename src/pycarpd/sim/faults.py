@@ -21,16 +21,15 @@ OUTAGE_MAX_MS = 6000
 """Most outages are of the order of the master-down interval, where the interesting races are."""
 PAUSES_MS = (10, 60, 300, 760, 1500, 5000, 11_000, 30_000)
 RESTART_MAX_MS = 1500
-WRITES_MAX = 30
+WRITES_MAX = 16
 REPLAYED = 20
+PROMOTING_STEPS = ("assemble", "install", "start-mfsmaster", "probe")
 STEPS = (
+    *PROMOTING_STEPS,
     "preserve",
     "stop-metalogger",
     "end-mfsmaster",
-    "assemble",
-    "install",
-    "start-mfsmaster",
-    "probe",
+    *PROMOTING_STEPS,
     "close-gate",
     "await-chunkservers",
     "kill-mfsmaster",
@@ -67,8 +66,12 @@ def crash(world: World, node: SimNode, rng: Random) -> None:
 
 
 def crash_at_a_write(world: World, node: SimNode, rng: Random) -> None:
-    """Take the host's power away before, in, or after one of its next writes."""
+    """Take the host's power away before, in, or after one of its next writes, which may be those of a takeover."""
     node.host.doom = Doom(rng.randint(1, WRITES_MAX), rng.choice(list(DoomMoment)))
+
+    if _is_heads(rng):
+        for server in world.servers():
+            server.post(ev.Commanded(OperatorCommand.RESIGN))
 
     def boot() -> None:
         if node.host.doom is not None:
@@ -189,7 +192,14 @@ def hang_mfsmaster(world: World, node: SimNode, rng: Random) -> None:
 
 def spoil_plans(world: World, node: SimNode, rng: Random) -> None:
     """Let one step of the host's plans fail, hang, or start other files than those that were proved, for a while."""
-    fates = [PlanFate.FAILS, PlanFate.FAILS, PlanFate.HANGS, PlanFate.STARTS_OTHER_FILES, PlanFate.CANNOT_BE_UNDONE]
+    fates = [
+        PlanFate.FAILS,
+        PlanFate.FAILS,
+        PlanFate.HANGS,
+        PlanFate.STARTS_OTHER_FILES,
+        PlanFate.STARTS_OTHER_FILES,
+        PlanFate.CANNOT_BE_UNDONE,
+    ]
     node.host.fate = rng.choice(fates)
     node.host.fateful_step = rng.choice(STEPS)
 

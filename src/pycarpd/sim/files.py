@@ -23,6 +23,8 @@ class DataPath:
     own: Copy | None = None
     staging: Copy | None = None
     preserved: Copy | None = None
+    preserved_for: str = ""
+    """The plan that has preserved files last."""
     archive: tuple[str, Copy | None, Copy | None] | None = None
     """The newest archive: the plan it belongs to, and what was in the way of that."""
 

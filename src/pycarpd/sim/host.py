@@ -105,6 +105,7 @@ class Host:
     disk_delay_ns: int = 0
     doom: Doom | None = None
     epoch: int = 0
+    is_off: bool = False
     has_link: bool = True
     has_mfsmaster: bool = False
     is_hung: bool = False
@@ -181,7 +182,7 @@ class Host:
     def lose_power(self) -> None:
         """Forget what only lived in memory."""
         self.has_mfsmaster = self.is_hung = self.is_gate_closed = False
-        self.has_metalogger = True
+        self.has_metalogger = self.is_off = True
         self.kernel = Kernel()
 
     def write(self, put: Callable[[], None], tear: Callable[[], None] | None = None) -> bool:

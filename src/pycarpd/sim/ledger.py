@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
-from pycarpd.election.model import Advert, Freshness, Role
+from pycarpd.election.model import Advert, Flags, Freshness, Role
 from pycarpd.sim.agenda import NS_PER_MS
 from pycarpd.sim.checkers import Effects, has_majority_rules, require
 from pycarpd.sim.failure import CheckFailedError
@@ -75,82 +75,147 @@ class TermKeeper:
         require(votes >= node.settings.majority, "S1: a MASTER has the votes of a majority", node)
 
 
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """Until when an advert is worth something: by its sender's uptime, which counts its lease, and in true time."""
+
+    uptime_ns: int = 0
+    true_ns: int = 0
+
+
 @dataclass(slots=True)
 class SentAdverts:
-    """One life of one node: what its adverts asked for, and what the others that have heard them promised at most."""
+    """One life of one node: what its adverts asked for, and what those who heard them have promised at most."""
 
-    sent: dict[int, int] = field(default_factory=dict)
-    promised: dict[str, int] = field(default_factory=dict)
+    sent: dict[int, Worth] = field(default_factory=dict)
+    promised: dict[str, Worth] = field(default_factory=dict)
 
-    def note(self, advert: Advert, now_ns: int) -> None:
-        """Remember an advert: until when the lease lasts that it asks for, by the host's uptime."""
-        self.sent[advert.sequence] = now_ns + advert.hold_ms * NS_PER_MS if advert.hold_ms else 0
+    def note(self, advert: Advert, uptime_ns: int, true_ns: int) -> None:
+        """Remember an advert of this moment."""
+        lease_ns = advert.hold_ms * NS_PER_MS
+        self.sent[advert.sequence] = Worth(uptime_ns + lease_ns, true_ns + lease_ns) if lease_ns else Worth()
         if len(self.sent) > ADVERTS_MAX:
             del self.sent[next(iter(self.sent))]
 
     def hear(self, name: str, advert: Advert) -> None:
-        """Remember what that node has promised at most by hearing the advert; a later one takes nothing back."""
-        self.promised[name] = max(self.promised.get(name, 0), self.sent.get(advert.sequence, 0))
+        """Remember a voter's promise; one that is worth less takes nothing back."""
+        worth = self.sent.get(advert.sequence, Worth())
+        if worth.uptime_ns > self.promised.get(name, Worth()).uptime_ns:
+            self.promised[name] = worth
 
 
 @dataclass(slots=True)
 class PromiseKeeper:
-    """No lease is longer than what a majority has truly heard and promised, counted from the sending (S3, S4)."""
+    """No lease is longer than what a majority has truly heard and promised, counted from the sending (S3, S4).
+
+    And whoever has promised votes for nobody else, himself included, before that is over or given back (S5).
+    """
 
     lives: dict[tuple[int, int], SentAdverts] = field(default_factory=dict)
-    claims: dict[tuple[int, int], Freshness | None] = field(default_factory=dict)
-    """With which freshness a term was claimed, by term and node."""
     known: dict[str, Freshness | None] = field(default_factory=dict)
     votes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
+    newest: dict[tuple[str, int, int], tuple[int, int]] = field(default_factory=dict)
+    """The newest advert that a life of a node has heard of another."""
 
     def check(self, node: SimNode, event: ev.Event, effects: Effects) -> None:
         """Follow what is sent, heard and voted, and hold every lease against it."""
         if not has_majority_rules(node):
             return
-        if isinstance(event, ev.AdvertHeard):
-            life = self.lives.get((event.advert.node_id, event.advert.epoch))
-            if life is not None:
-                life.hear(node.name, event.advert)
-        elif isinstance(event, ev.FreshnessKnown):
+        self._note_life(node)
+        if isinstance(event, ev.FreshnessKnown):
             self.known[node.name] = event.freshness
+        elif isinstance(event, ev.AdvertHeard):
+            self._note_release(node, event.advert, is_proven=event.is_proven)
         for effect in effects:
             match effect:
                 case fx.Send(advert=advert):
-                    self._note_sent(node, advert)
+                    clock, now_ns = node.host.clock, node.host.agenda.now_ns
+                    life = self.lives.setdefault((advert.node_id, advert.epoch), SentAdverts())
+                    life.note(advert, clock.uptime_ns(now_ns), now_ns)
                 case fx.Persist(persistent=wanted):
                     self._note_vote(node, event, wanted.vote_term, wanted.vote_for)
                 case fx.RenewLease(until_ns=until_ns):
                     self._check_lease(node, until_ns)
                 case _:
                     pass
+        if isinstance(event, ev.AdvertHeard):
+            self._note_promise(node, event.advert)
 
-    def _note_sent(self, node: SimNode, advert: Advert) -> None:
-        life = self.lives.setdefault((advert.node_id, advert.epoch), SentAdverts())
-        life.note(advert, node.host.clock.uptime_ns(node.host.agenda.now_ns))
-        if advert.role is Role.PROMOTING:
-            self.claims[(advert.term, advert.node_id)] = advert.freshness
+    def _note_life(self, node: SimNode) -> None:
+        """Forget, with a node that has crashed, a vote that had not reached its disk and was told to nobody."""
+        disk = node.host.disk
+        if self.epochs.get(node.name) == node.host.epoch:
+            return
+        self.epochs[node.name] = node.host.epoch
+        if self.votes.get(node.name, (0, 0)) != (disk.vote_term, disk.vote_for):
+            self.votes[node.name] = (disk.vote_term, disk.vote_for)
+            for life in self.lives.values():
+                life.promised.pop(node.name, None)
+
+    def _note_release(self, node: SimNode, advert: Advert, *, is_proven: bool) -> None:
+        """Take in what gives a promise back: a newer advert than any before, of a holder that serves no more."""
+        place, now = (node.name, node.host.epoch, advert.node_id), (advert.epoch, advert.sequence)
+        if now < self.newest.get(place, (0, 0)):
+            return
+        self.newest[place] = now
+        if not is_proven:
+            return
+        if Flags.RESIGNED in advert.flags or advert.role in (Role.BACKUP, Role.FAULT):
+            for (node_id, _), life in self.lives.items():
+                if node_id == advert.node_id:
+                    life.promised.pop(node.name, None)
+
+    def _note_promise(self, node: SimNode, advert: Advert) -> None:
+        life = self.lives.get((advert.node_id, advert.epoch))
+        if life is not None and self.votes.get(node.name) == (advert.term, advert.node_id):
+            life.hear(node.name, advert)
 
     def _note_vote(self, node: SimNode, event: ev.Event, term: int, vote: int) -> None:
-        """Let a vote be for a candidate whose metadata is known, of this file system, and no older (S6)."""
+        """Let a vote be for whom it may be for: nobody's promise is broken (S5), and nothing older wins (S6)."""
         if self.votes.get(node.name) == (term, vote) or not vote:
             return
         self.votes[node.name] = (term, vote)
+        now_ns = node.host.agenda.now_ns
+        for (holder, _), life in self.lives.items():
+            is_over = holder == vote or life.promised.get(node.name, Worth()).true_ns <= now_ns
+            require(is_over, "S5: who has promised votes for nobody else", node)
+        if vote != node.member.node_id and isinstance(event, ev.AdvertHeard) and event.advert.role is Role.PROMOTING:
+            self._check_freshness(node, event.advert.freshness)
+
+    def _check_freshness(self, node: SimNode, theirs: Freshness | None) -> None:
         own = self.known.get(node.name)
-        if vote == node.member.node_id or not isinstance(event, ev.AdvertHeard):
-            return
-        if event.advert.role is Role.PROMOTING:
-            theirs = event.advert.freshness
-            require(theirs is not None, "S6: unknown freshness never wins", node)
-            is_fresh = own is None or (
-                theirs is not None and theirs.metaid == own.metaid and theirs.version >= own.version
-            )
-            require(is_fresh, "S6: the winner is as fresh as each voter", node)
+        require(theirs is not None, "S6: unknown freshness never wins", node)
+        is_fresh = own is None or (theirs is not None and theirs.metaid == own.metaid and theirs.version >= own.version)
+        require(is_fresh, "S6: the winner is as fresh as each voter", node)
 
     def _check_lease(self, node: SimNode, until_ns: int) -> None:
-        elector_id = node.member.node_id
-        life = self.lives.get((elector_id, node.host.epoch), SentAdverts())
-        others = [m.name for m in node.settings.members if m.node_id != elector_id]
-        promises = sorted((life.promised.get(name, 0) for name in others), reverse=True)
-        granted_ns = promises[node.settings.majority - 2]
+        own_id = node.member.node_id
+        life = self.lives.get((own_id, node.host.epoch), SentAdverts())
+        others = [m.name for m in node.settings.members if m.node_id != own_id]
+        promises = sorted((life.promised.get(name, Worth()).uptime_ns for name in others), reverse=True)
+        granted_ns = promises[len(node.settings.members) // 2 - 1]
         lease_ends_ns = node.host.clock.true_ns(until_ns) - node.host.clock.lost_ns
         require(lease_ends_ns <= granted_ns, "S3: a lease ends before the promises of a majority", node)
+
+
+@dataclass(slots=True)
+class FileKeeper:
+    """A candidate has preserved its files since it last followed a master: before any address moves (S8)."""
+
+    followers: set[str] = field(default_factory=set)
+
+    def check(self, node: SimNode, _event: ev.Event, effects: Effects) -> None:
+        """Follow who follows a master, and who has lost it."""
+        for effect in effects:
+            match effect:
+                case fx.StartDemotion(successor=successor) if successor and node.role is Role.BACKUP:
+                    self.followers.add(node.name)
+                case fx.PreserveFiles():
+                    self.followers.discard(node.name)
+                case fx.Transition(role=Role.PROMOTING, was=Role.BACKUP):
+                    require(node.name not in self.followers, "S8: a lost master's files are preserved at once", node)
+                case fx.Transition(was=Role.INIT) | fx.Transition(role=Role.FAULT):
+                    self.followers.discard(node.name)
+                case _:
+                    pass

@@ -125,6 +125,7 @@ class SimNode:
     def start(self) -> None:
         """Start the daemon on this host, whatever was left there by an earlier run."""
         invariant(self.elector is None, "a daemon runs once")
+        self.host.is_off = False
         self.host.epoch += 1
         identity = Identity(self.host.epoch, self._rng.getrandbits(64))
         self.elector = Elector(self.settings, identity, self.host.disk)

@@ -8,6 +8,7 @@ from typing import assert_never
 from pycarpd.sim import plans
 from pycarpd.sim.agenda import Action
 from pycarpd.sim.clock import Schedule
+from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.host import PlanFate
 from pycarpd.sim.plans import TAKE_ADDRESS, Operation
 from pycarpd.takeover.events import (
@@ -61,6 +62,7 @@ class Operating:
         self._is_obeying = False
         self._step = 0
         self._running: tuple[str, Verb] | None = None
+        self._before = operation.host.data.best
 
     def die(self) -> None:
         """Stop in the middle of whatever is done; the Runner is forgotten, the host's disk is not."""
@@ -123,10 +125,21 @@ class Operating:
                 self._around.mark(f"stuck: {step}")
             case Finished(outcome):
                 self._is_alive = False
+                self._check_files(outcome)
                 self._around.mark(f"{outcome.plan}: {'done' if outcome.ok else 'not done'}")
                 self._around.finished(outcome)
             case _:
                 assert_never(command)
+
+    def _check_files(self, outcome: Outcome) -> None:
+        """Find the old files intact after a plan that says that it was undone, the new ones after one that is done."""
+        data, is_promotion = self._host.data, self._operation.plan == plans.PROMOTE
+        before = self._before
+        is_back = before is None or (data.best is not None and data.best.version >= before.version)
+        if is_promotion and outcome.undone and not outcome.committed and not is_back:
+            raise CheckFailedError(f"S11: a plan that was undone leaves the old files: {before} {data}")
+        if is_promotion and outcome.ok and (data.own is None or data.staging is not None):
+            raise CheckFailedError("S11: a plan that is done leaves the new files complete")
 
     def _soon(self, delay_ns: int, action: Action) -> None:
         if delay_ns == 0:

@@ -4,7 +4,7 @@ The names, their order and what their failure means are those of the takeover ro
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pycarpd.sim.agenda import NS_PER_MS
@@ -119,6 +119,8 @@ def file_writes(operation: Operation, step: str) -> tuple[Callable[[], None], ..
     data = operation.host.data
     match step:
         case "install":
+            if data.preserved_for != operation.label:
+                raise CheckFailedError("S8: files are displaced that were not preserved")
             return (lambda: data.displace(operation.label), data.place)
         case "archive-files":
             return (lambda: data.displace(operation.label),)
@@ -132,39 +134,43 @@ def run(operation: Operation, step: str) -> Answer:
     if host.fateful_step == step and host.fate is PlanFate.FAILS:
         return StepFault("BROKEN", "as the seed wants it")
     work = WORK.get(step)
-    return work(host) if work is not None else None
+    return work(operation) if work is not None else None
 
 
-def _preserve(host: Host) -> Answer:
-    host.data.preserved = host.data.best
+def _preserve(operation: Operation) -> Answer:
+    data = operation.host.data
+    data.preserved, data.preserved_for = data.best, operation.label
     return None
 
 
-def _metalogger(host: Host, *, runs: bool) -> Answer:
-    host.has_metalogger = runs
+def _metalogger(operation: Operation, *, runs: bool) -> Answer:
+    operation.host.has_metalogger = runs
     return None
 
 
-def _gate(host: Host, *, is_closed: bool) -> Answer:
-    host.is_gate_closed = is_closed
+def _gate(operation: Operation, *, is_closed: bool) -> Answer:
+    operation.host.is_gate_closed = is_closed
     return None
 
 
-def _end_mfsmaster(host: Host) -> Answer:
+def _end_mfsmaster(operation: Operation) -> Answer:
+    host = operation.host
     host.has_mfsmaster = host.is_hung = False
     return None
 
 
-def _assemble(host: Host) -> Answer:
+def _assemble(operation: Operation) -> Answer:
+    host = operation.host
     best = host.data.best
     if best is None or host.refusal:
         return StepFault("NOT_PROVED", host.refusal)
-    host.data.staging = best
+    host.data.staging = replace(best, is_whole=best.is_whole and not host.why_not)
     host.expected_version = best.version
     return None
 
 
-def _start(host: Host) -> Answer:
+def _start(operation: Operation) -> Answer:
+    host = operation.host
     if host.data.own is None:
         return StepFault("NO_FILES", "nothing is installed")
     if host.is_reachable:
@@ -176,7 +182,8 @@ def _start(host: Host) -> Answer:
     return None
 
 
-def _probe(host: Host) -> Answer:
+def _probe(operation: Operation) -> Answer:
+    host = operation.host
     if not host.has_mfsmaster or host.is_hung or host.data.own is None:
         return StepFault("PROBE_FAILED", "nobody answers")
     if host.data.own.version != host.expected_version:
@@ -184,7 +191,7 @@ def _probe(host: Host) -> Answer:
     return None
 
 
-WORK: dict[str, Callable[[Host], Answer]] = {
+WORK: dict[str, Callable[[Operation], Answer]] = {
     "preserve": _preserve,
     "stop-metalogger": partial(_metalogger, runs=False),
     "end-mfsmaster": _end_mfsmaster,

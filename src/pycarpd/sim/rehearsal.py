@@ -5,11 +5,13 @@ running, cut off, or without a processor. Within a bound that follows from the s
 serve, with everybody else of it standing by.
 """
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
 from pycarpd.election.model import Arbiter, Role
+from pycarpd.invariant import InvariantError
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.host import Habits
@@ -30,6 +32,7 @@ DRIFT_PPM_MAX = 499
 """Per node, so that no two clocks differ by more than the bound."""
 CRASHED, CUT_OFF, PAUSED = range(3)
 PREEMPTING = 0.3
+RULE = re.compile(r"\b([SLB]\d+): ")
 FOREVER_NS = 10_000 * NS_PER_S
 
 
@@ -58,8 +61,9 @@ class Result:
 
     @property
     def rule(self) -> str:
-        """Return the broken rule without its particulars."""
-        return self.violation.partition(":")[0]
+        """Return the broken rule's name, as S2; empty when none was broken."""
+        found = RULE.search(self.violation)
+        return found.group(1) if found else ""
 
 
 def draw(seed: int, arbiter: Arbiter) -> Scenario:
@@ -105,6 +109,8 @@ def perform(scenario: Scenario) -> Result:
         converged_ns = converge(world, _core(world))
     except CheckFailedError as failure:
         violation = str(failure).partition("\n")[0]
+    except InvariantError as bug:
+        violation = f"seed={scenario.seed} t={world.agenda.now_ns / NS_PER_S:.3f}s B1: a bug was noticed: {bug}"
     reachability = world.reachability
     return Result(
         scenario.seed,

@@ -15,7 +15,7 @@ from pycarpd.sim.clock import HostClock
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.files import Copy
 from pycarpd.sim.host import Habits, Host
-from pycarpd.sim.ledger import LeaseKeeper, PromiseKeeper, TermKeeper
+from pycarpd.sim.ledger import FileKeeper, LeaseKeeper, PromiseKeeper, TermKeeper
 from pycarpd.sim.marks import VoteMarks
 from pycarpd.sim.network import Network, Weather
 from pycarpd.sim.node import Place, SimNode
@@ -81,8 +81,9 @@ class World:
         )
         self.nodes = {member.name: self._build(member) for member in self.members}
         self.reachability = Reachability(tuple(self.nodes.values()))
-        keepers = (TermKeeper().check, PromiseKeeper().check, LeaseKeeper().check, self.reachability.check)
-        self.listeners: list[Listener] = [*RULES, *keepers] if options.is_checked else []
+        keepers = (TermKeeper(), PromiseKeeper(), LeaseKeeper(), FileKeeper(), self.reachability)
+        rules = [*RULES, *(keeper.check for keeper in keepers)]
+        self.listeners: list[Listener] = rules if options.is_checked else []
         self.listeners += [self._remember, VoteMarks(self.mark).check]
         self.agenda.after(WRITE_EVERY_NS, self._write)
 
@@ -218,7 +219,9 @@ class World:
 
     def _follows(self, server: SimNode, other: SimNode) -> bool:
         host = other.host
-        is_running = host.has_metalogger and not host.has_mfsmaster and host.clock.stands_since_ns is None
+        is_running = (
+            host.has_metalogger and not host.is_off and not host.has_mfsmaster and host.clock.stands_since_ns is None
+        )
         is_near = self.network.reach_each_other(server.name, other.name)
         return is_running and is_near and host.has_link and not other.member.is_witness
 

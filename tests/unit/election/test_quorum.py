@@ -226,3 +226,64 @@ def test_a_mfsmaster_without_the_address_does_not_serve_unproved() -> None:
     bench.support()
     assert bench.role() is Role.PROMOTING
     assert bench.got(fx.StartPromotion)
+
+
+def test_a_vote_that_is_being_replaced_is_told_to_nobody() -> None:
+    bench = in_backup(arbiter=Arbiter.MAJORITY)
+    bench.hear(Role.MASTER, 6, hold_ms=750)
+    assert vote_of(bench) == (6, SECOND.node_id)
+    bench.writes = False
+    bench.wait(3 * S)
+    bench.hear(Role.BACKUP, 6, by=THIRD, flags=WELCOMING)
+    bench.hear(Role.BACKUP, 6, by=SECOND, flags=WELCOMING)
+    assert bench.role() is Role.PROMOTING
+    bench.hear(Role.MASTER, 7, by=THIRD, hold_ms=750)
+    assert bench.role() is Role.BACKUP
+    bench.wait(INTERVAL)
+    told = [e.advert for e in bench.got(fx.Send)]
+    assert told
+    assert {a.vote_for for a in told} == {0}
+
+
+def test_a_demotion_that_could_not_make_sure_is_no_resignation() -> None:
+    bench = in_backup()
+    bench.wait(2 * S)
+    bench.tell(ev.PromotionReady(bench.term))
+    bench.tell(ev.Commanded(ev.OperatorCommand.RESIGN))
+    bench.tell(ev.DemotionFinished(bench.term, is_ok=False))
+    assert bench.role() is Role.BACKUP
+    assert bench.got(fx.StartDemotion)
+    assert not [e for e in bench.got(fx.Send) if Flags.RESIGNED in e.advert.flags]
+
+
+def test_a_restart_in_place_is_proved_anew_before_the_address_returns() -> None:
+    bench = found_serving(Persistent(5, 5, 5, ME.node_id), vip_is_held=True)
+    bench.wait(2 * INTERVAL)
+    bench.support()
+    bench.elector._node.is_ready = True
+    assert bench.role() is Role.MASTER
+    bench.tell(ev.MfsmasterLost(may_restart=True))
+    bench.support()
+    assert bench.role() is Role.PROMOTING
+    bench.tell(ev.PromotionReady(bench.term))
+    assert bench.role() is Role.MASTER
+
+
+def test_what_runs_is_adopted_in_a_new_term_when_the_votes_of_the_old_one_are_used_up() -> None:
+    bench = found_serving(Persistent(5, 5, 5, ME.node_id), vip_is_held=True)
+    bench.wait(2 * INTERVAL)
+    bench.writes = False
+    while bench.term == 5 and bench.now < 200 * S:
+        bench.hear(Role.BACKUP, 5)
+        bench.wait(INTERVAL)
+    assert bench.term == 6
+    bench.wait(INTERVAL)
+    assert not bench.got(fx.Send)
+    bench.tell(ev.StatePersisted(bench.elector._node.persistent))
+    assert [e.advert.term for e in bench.got(fx.Send)] == [6]
+
+
+def test_a_suspended_master_gets_the_vote_of_one_that_has_not_voted_yet() -> None:
+    bench = in_backup(arbiter=Arbiter.MAJORITY)
+    bench.hear(Role.SUSPENDED, 6, hold_ms=750)
+    assert vote_of(bench) == (6, SECOND.node_id)
