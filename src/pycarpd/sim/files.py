@@ -25,6 +25,7 @@ class DataPath:
     preserved: Copy | None = None
     preserved_for: str = ""
     """The plan that has preserved files last."""
+    before: tuple[Copy | None, Copy | None] = (None, None)
     archive: tuple[str, Copy | None, Copy | None] | None = None
     """The newest archive: the plan it belongs to, and what was in the way of that."""
 
@@ -37,6 +38,17 @@ class DataPath:
     def in_the_way(self) -> tuple[Copy | None, Copy | None]:
         """Return what an mfsmaster or metalogger would find: what a plan that is undone has to bring back."""
         return (self.logger, self.own)
+
+    def remember(self) -> None:
+        """Note, for the checkers, what is in the way as a plan begins."""
+        self.before = self.in_the_way
+
+    @property
+    def is_as_before(self) -> bool:
+        """Tell whether the files are those of before the plan; the metalogger may have written on."""
+        logger, own = self.before
+        is_logger_back = logger is None or (self.logger is not None and self.logger.version >= logger.version)
+        return self.own == own and is_logger_back
 
     def displace(self, label: str) -> None:
         """Put the files that are in the way into the plan's archive; the first of an installation's two writes."""

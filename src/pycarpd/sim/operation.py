@@ -62,7 +62,6 @@ class Operating:
         self._is_obeying = False
         self._step = 0
         self._running: tuple[str, Verb] | None = None
-        self._before = operation.host.data.best
 
     def die(self) -> None:
         """Stop in the middle of whatever is done; the Runner is forgotten, the host's disk is not."""
@@ -70,6 +69,7 @@ class Operating:
 
     def start(self, parameters: tuple[tuple[str, str], ...], spec: PlanSpec) -> None:
         """Begin the plan."""
+        self._host.data.remember()
         opened = PlanOpened(self._operation.label, self._operation.plan, parameters)
         self._go_on(self._runner.start(opened, spec, self._host.now_ns))
 
@@ -134,10 +134,8 @@ class Operating:
     def _check_files(self, outcome: Outcome) -> None:
         """Find the old files intact after a plan that says that it was undone, the new ones after one that is done."""
         data, is_promotion = self._host.data, self._operation.plan == plans.PROMOTE
-        before = self._before
-        is_back = before is None or (data.best is not None and data.best.version >= before.version)
-        if is_promotion and outcome.undone and not outcome.committed and not is_back:
-            raise CheckFailedError(f"S11: a plan that was undone leaves the old files: {before} {data}")
+        if is_promotion and outcome.undone and not outcome.committed and not data.is_as_before:
+            raise CheckFailedError(f"S11: a plan that was undone leaves the old files: {data}")
         if is_promotion and outcome.ok and (data.own is None or data.staging is not None):
             raise CheckFailedError("S11: a plan that is done leaves the new files complete")
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.events import OperatorCommand
-from pycarpd.election.model import Advert, Flags
+from pycarpd.election.model import Advert, Arbiter, Flags
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S
+from pycarpd.sim.files import Copy
 from pycarpd.sim.host import PlanFate
 from pycarpd.sim.node import SimNode
 from pycarpd.sim.world import UCARP_PASSWORD, VHID, VIRTUAL_ADDRESS, World, WorldOptions
@@ -22,6 +23,7 @@ UCARP_ADDRESS = bytes([192, 0, 2, 200])
 RESIGNATION = 255
 COUNTER_FIRST = 1_000_000
 INDENT = "  "
+FOREVER_NS = 10_000 * NS_PER_S
 
 
 class ScriptError(Exception):
@@ -84,7 +86,7 @@ class Stage:
         return self._world
 
     def nodes(self, count: str, *settings: str) -> None:
-        """``nodes COUNT [preempt] [mixed] [witness=NAME] [NAME=PRIORITY]...``: make the world."""
+        """``nodes COUNT [majority] [preempt] [mixed] [witness=NAME] [NAME=PRIORITY]...``: make the world."""
         options = WorldOptions(nodes=int(count))
         for setting in settings:
             options = _with_setting(options, setting)
@@ -156,10 +158,27 @@ class Stage:
             self._node(name).start_worker()
 
     def mfsmaster(self, name: str, state: str) -> None:
-        """``mfsmaster NAME dies``."""
-        if state != "dies":
-            raise ScriptError("mfsmaster can only die")
-        self._node(name).kill_mfsmaster()
+        """``mfsmaster NAME dies|runs``: kill it, or have it run with the address, both set up by hand."""
+        host = self._node(name).host
+        if state == "dies":
+            self._node(name).kill_mfsmaster()
+            return
+        host.data.own, host.data.logger = host.data.logger, None
+        host.has_mfsmaster = True
+        host.kernel.vip_until_ns = FOREVER_NS
+
+    def metadata(self, name: str, version: str) -> None:
+        """``metadata NAME VERSION``: what the host's metalogger has written."""
+        self._node(name).host.data.logger = Copy(int(version))
+
+    def kill(self, *names: str) -> None:
+        """``kill NAME...``: kill all of the daemon's processes; mfsmaster and the address stay."""
+        for node in self._chosen(names):
+            node.kill_all()
+
+    def freeze(self, name: str, duration_ms: str) -> None:
+        """``freeze NAME MS``: let the whole host stand still, its clock included."""
+        self._node(name).freeze(int(duration_ms) * NS_PER_MS)
 
     def promotion(self, name: str, fate: str) -> None:
         """``promotion NAME succeeds|fails|hangs``: what becomes of the host's promotions from now on."""
@@ -240,7 +259,10 @@ class Stage:
             case fx.Send(advert=advert):
                 return _saying(advert)
             case fx.Persist(persistent=persistent):
-                return f"persist term {persistent.term} served {persistent.served_term}"
+                vote = (
+                    f" vote {persistent.vote_term} {self._name_of(persistent.vote_for)}" if persistent.vote_for else ""
+                )
+                return f"persist term {persistent.term} served {persistent.served_term}{vote}"
             case fx.StartDemotion(term=term, successor=successor):
                 return f"demote term {term} successor {self._name_of(successor)}"
             case fx.StartPromotion(term=term) | fx.AbortPromotion(term=term) | fx.AttachVip(term=term):
@@ -278,6 +300,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
         Stage.link,
         Stage.worker,
         Stage.mfsmaster,
+        Stage.metadata,
+        Stage.kill,
+        Stage.freeze,
         Stage.promotion,
         Stage.files,
         Stage.tell,
@@ -293,6 +318,8 @@ def _with_setting(options: WorldOptions, setting: str) -> WorldOptions:
     match name:
         case "preempt":
             return replace(options, preempt=True)
+        case "majority":
+            return replace(options, arbiter=Arbiter.MAJORITY)
         case "mixed":
             return replace(options, strict=False)
         case "witness":
