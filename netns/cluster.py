@@ -6,6 +6,7 @@ none and their metaloggers download from m1. `manual` stops short of pycarpd: m1
 """
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,6 +26,8 @@ FIRST: Final = "m1"
 _MASTER_WITHIN_S: Final = 30.0
 _READY_WITHIN_S: Final = 60.0
 _FIRST_FILES: Final = 3
+_STEADY_S: Final = 1.5
+"""Longer than it takes pycarpd to look at its files anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +151,19 @@ class Cluster:
             raise LaboratoryError(f"{error}\n{self.last_words(host)}") from None
 
     def wait_standby(self, host: str, within_s: float) -> Status:
-        """Wait until a host is BACKUP and says that it could take over; raises LaboratoryError."""
+        """Wait until a host is BACKUP, knows its master and goes on saying that it could take over.
+
+        A former master could do so at first from its own files; it must be able to from the new master's.
+        """
+        since: list[float] = []
 
         def promotable() -> Status | None:
             status = self.daemons.status(host)
-            return status if status.role == "BACKUP" and status.is_promotable else None
+            if status.role != "BACKUP" or not status.is_promotable or not status.fields.get("master"):
+                since.clear()
+                return None
+            since.append(time.monotonic())
+            return status if since[-1] - since[0] >= _STEADY_S else None
 
         try:
             return eventually(promotable, within_s, f"{host} is BACKUP and promotable", every_s=0.2)

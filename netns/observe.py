@@ -163,6 +163,8 @@ class Observer:
             if "error" in record:
                 yield Line(record["at_ns"], f"client: {record['name']} failed: {record['error']}")
                 continue
+            if "stuck" in record:
+                continue
             if view.is_stalled:
                 waited_s = (record["done_ns"] - view.written_ns) / 1e9
                 yield Line(record["done_ns"], f"client: writes go on, after {waited_s:.2f} s")

@@ -132,16 +132,17 @@ class Writer:
         return eventually(first, within_s, "a file written afterwards")
 
     def stop(self, within_s: float = 15.0) -> WriterReport:
-        """Let the writer finish the file it is at and sum up.
+        """Let the writer finish the files it is at and sum up.
 
-        A stuck one is killed and counts as waiting till now.
+        One that is stuck as a whole is killed, and counts as waiting until it was told to stop.
         """
+        told_ns = boottime_ns()
         self._stop.touch()
         try:
             self._process.wait(within_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return report(self.log, until_ns=boottime_ns())
+            return report(self.log, until_ns=told_ns)
         return report(self.log)
 
     def verify(self, mount: Path) -> Verdict:
