@@ -27,7 +27,7 @@ from netns.writer import Verdict, Writer, WriterReport, read_log
 
 GAP_LIMIT_MS: Final = {"default": 3000.0, "fast": 3000.0, "ucarp": 7000.0}
 _FATES: Final = ("lost", "short", "wrong")
-_WRITING_THREADS: Final = 2
+_CLIENTS: Final = 2
 _FILES_BEFORE: Final = 100
 _FILES_AFTER: Final = 100
 _WRITES_WITHIN_S: Final = 30.0
@@ -164,7 +164,8 @@ def tell_story(cluster: Cluster, owner: Owner, story: Story, screen: Screen) -> 
     cluster.start(screen.say)
     story.crashed = cluster.wait_ready(_RETURN_WITHIN_S)
     client = cluster.clients[0]
-    writer = Writer(owner, cluster.mounts[client], threads=_WRITING_THREADS)
+    others = tuple(cluster.mounts[each] for each in cluster.clients[1:])
+    writer = Writer(owner, cluster.mounts[client], others=others)
     writer.wait_for(_FILES_BEFORE, _WRITES_WITHIN_S)
     began_ns = boottime_ns()
     try:
@@ -263,8 +264,8 @@ def demo(
 ) -> None:
     """Crash the master of a real MooseFS while a client writes, and judge the takeover from outside.
 
-    Three metadata hosts, a chunkserver and a client with a real mount, each in a network namespace. Ends with 0
-    when the client waited less than the limit, every acknowledged file is whole, and the crashed host came back
+    Three metadata hosts, a chunkserver and two clients with real mounts, each in a network namespace. Ends with 0
+    when the clients waited less than the limit, every acknowledged file is whole, and the crashed host came back
     as a BACKUP that could take over.
     """
     reap()
@@ -272,7 +273,7 @@ def demo(
     story = Story(profile)
     screen.start()
     try:
-        play(story, Options(hosts=hosts, settings=Settings(profile, arbiter)), screen, keep=keep)
+        play(story, Options(hosts=hosts, clients=_CLIENTS, settings=Settings(profile, arbiter)), screen, keep=keep)
     finally:
         screen.stop()
     screen.console.print(_verdict(story))

@@ -1,12 +1,13 @@
 """A client that writes for its life, and the check that nothing acknowledged was lost.
 
-``python -m netns.writer write DIRECTORY LOG STOP THREADS`` makes small files one after the other (create, write,
-fsync, close), each thread its own, until the file STOP appears; after each it appends a record to LOG, which is
-outside the mount. A record is the promise that the file was acknowledged. More than one thread is for what MooseFS
-itself does: when a master dies between locking a chunk and telling the client so, the lock stays for two minutes,
-whoever takes over, and the one file waits for it. ``python -m netns.writer verify DIRECTORY LOG`` reads every
-acknowledged file back and prints its verdict as JSON. A file's content follows from its name, so a wrong byte
-is seen without a copy.
+``python -m netns.writer write LOG STOP DIRECTORY ...`` makes small files one after the other (create, write, fsync,
+close) in each directory at the same time, until the file STOP appears; after each it appends a record to LOG, which
+is outside the mounts. A record is the promise that the file was acknowledged. More than one directory, by the mounts
+of several clients, is for what MooseFS itself does: when a master dies between locking a chunk and telling its client
+so, the lock stays for two minutes, whoever takes over, and that client's file waits for it.
+
+``python -m netns.writer verify DIRECTORY LOG`` reads every acknowledged file back and prints its verdict as JSON. A
+file's content follows from its name, so a wrong byte is seen without a copy.
 """
 
 import hashlib
@@ -107,15 +108,15 @@ def report(log: Path, *, until_ns: int | None = None) -> WriterReport:
 
 
 class Writer:
-    """A writer process on a mount, with its log."""
+    """A writer process on a mount, and on others of the same file system, with its log."""
 
-    def __init__(self, owner: Owner, mount: Path, name: str = "writer", threads: int = 1) -> None:
+    def __init__(self, owner: Owner, mount: Path, name: str = "writer", others: tuple[Path, ...] = ()) -> None:
         self.directory_name = name
         self.log = owner.directory / f"{name}.jsonl"
         self._stop = owner.directory / f"{name}.stop"
         self._owner = owner
-        paths = [str(mount / name), str(self.log), str(self._stop)]
-        argv = [sys.executable, "-m", "netns.writer", "write", *paths, str(threads)]
+        directories = [str(each / name) for each in (mount, *others)]
+        argv = [sys.executable, "-m", "netns.writer", "write", str(self.log), str(self._stop), *directories]
         output = owner.directory / f"{name}.log"
         self._process: subprocess.Popen[bytes] = owner.adopt(spawn(bound_to_parent(argv), output, cwd=_REPOSITORY))
 
@@ -170,12 +171,13 @@ def _write_one(directory: Path, name: str) -> Acknowledged:
     return Acknowledged(name, len(data), hashlib.sha256(data).hexdigest(), began_ns, boottime_ns())
 
 
-def _write(directory: Path, log_path: Path, stop: Path, threads: int) -> None:
-    directory.mkdir(exist_ok=True)
+def _write(log_path: Path, stop: Path, directories: list[Path]) -> None:
+    for directory in directories:
+        directory.mkdir(exist_ok=True)
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     series = [
         threading.Thread(target=_write_series, args=(directory, log, stop, chr(ord("a") + number)), daemon=True)
-        for number in range(threads)
+        for number, directory in enumerate(directories)
     ]
     for each in series:
         each.start()
@@ -225,11 +227,13 @@ def _fate_of(directory: Path, file: Acknowledged) -> str:
 
 def main(arguments: list[str]) -> None:
     """Write or verify, as the module's text says."""
-    verb, directory, log, *rest = arguments
+    verb, *paths = arguments
     if verb == "write":
-        _write(Path(directory), Path(log), Path(rest[0]), int(rest[1]))
+        log, stop, *directories = map(Path, paths)
+        _write(log, stop, directories)
     else:
-        print(json.dumps(asdict(_verify(Path(directory), Path(log)))))
+        directory, log = map(Path, paths)
+        print(json.dumps(asdict(_verify(directory, log))))
 
 
 if __name__ == "__main__":
