@@ -224,7 +224,7 @@ def finish_demotion(node: Node, now_ns: int) -> None:
 def fall_silent(node: Node, cause: Cause, now_ns: int) -> None:
     """Leave the election at once because of a fault; whoever claimed the address gives it up audibly."""
     was = node.role
-    if was in (Role.MASTER, Role.SUSPENDED):
+    if was in (Role.MASTER, Role.SUSPENDED) or node.adopts:
         node.give_up_address()
     node.move(cause, now_ns)
     node.master_id = 0

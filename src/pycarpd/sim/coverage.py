@@ -8,6 +8,8 @@ from pycarpd.sim.faults import FAULTS
 
 NOT_REHEARSED = {
     (Role.BACKUP, Cause.PREEMPTED): "only a ucarp host is preempted without being asked",
+    (Role.MASTER, Cause.PROMOTION_FAILED): "no step after the address ends a plan",
+    (Role.SUSPENDED, Cause.PROMOTION_FAILED): "no step after the address ends a plan",
 }
 BY_ONE_ARBITER: dict[tuple[Role, Cause], Arbiter] = {
     (Role.INIT, Cause.ADOPTED): Arbiter.NONE,

@@ -168,6 +168,9 @@ class PromiseKeeper:
 
     def _note_promise(self, node: SimNode, advert: Advert) -> None:
         life = self.lives.get((advert.node_id, advert.epoch))
+        newest = self.newest[(node.name, node.host.epoch, advert.node_id)]
+        if (advert.epoch, advert.sequence) < newest:
+            return  # it came after a newer one, and is not listened to
         if life is not None and self.votes.get(node.name) == (advert.term, advert.node_id):
             life.hear(node.name, advert)
 

@@ -119,8 +119,8 @@ class SimNode:
 
     @property
     def is_asked(self) -> bool:
-        """Tell whether a promotion on this host waits for the address."""
-        return self._worker is not None and self._worker.is_asking
+        """Tell whether a promotion on this host waits for the address, or died with its worker after asking."""
+        return self._worker is None or self._worker.is_asking
 
     def start(self) -> None:
         """Start the daemon on this host, whatever was left there by an earlier run."""

@@ -287,3 +287,12 @@ def test_a_suspended_master_gets_the_vote_of_one_that_has_not_voted_yet() -> Non
     bench = in_backup(arbiter=Arbiter.MAJORITY)
     bench.hear(Role.SUSPENDED, 6, hold_ms=750)
     assert vote_of(bench) == (6, SECOND.node_id)
+
+
+def test_who_asks_beside_a_running_mfsmaster_and_loses_its_worker_gives_the_address_up_first() -> None:
+    bench = found_serving(Persistent(5, 5, 5, ME.node_id), vip_is_held=True)
+    bench.wait(2 * INTERVAL)
+    assert bench.role() is Role.PROMOTING
+    effects = bench.tell(ev.WorkerLost())
+    assert isinstance(effects[0], fx.DetachVip)
+    assert all(Flags.RESIGNED in e.advert.flags for e in bench.got(fx.Send))
