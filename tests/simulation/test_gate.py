@@ -97,9 +97,29 @@ def test_what_fails_is_made_smaller_and_told() -> None:
         assert any("PROMOTING" in line for line in result.history)
 
 
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return command("-c", "from pycarpd.cli.pycarpd import main; main()", "simulate", *arguments)
+
+
 def test_the_command_tells_shares_and_leaves_with_zero() -> None:
-    command = [sys.executable, "-c", "from pycarpd.cli.pycarpd import main; main()", "simulate", "--seeds", "40"]
-    done = subprocess.run([*command, "--jobs", "2"], capture_output=True, text=True, timeout=120, check=False)
+    done = simulate("--seeds", "40", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert re.search(r"fault: crash\s+.*\d%", done.stdout)
     assert "no rule was broken in 40 rehearsals" in done.stdout
+
+
+def test_one_seed_is_told() -> None:
+    done = simulate("--seed", "4711", "--transcript")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("seed 4711: no rule was broken")
+    assert " s  meta" in done.stdout
+
+
+def test_the_planted_bugs_are_tried_by_a_command() -> None:
+    done = command(str(Path(__file__).with_name("mutants.py")), "--all", "--only", "the vote is not written")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 planted bugs caught" in done.stdout
