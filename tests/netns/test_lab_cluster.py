@@ -55,9 +55,10 @@ def test_a_hung_mount_does_not_hold_the_laboratory(owner: Owner) -> None:
     began_ns = boottime_ns()
     assert not answers(cluster.mounts["c1"], within_s=1.0)
     told = writer.stop(within_s=2.0)
-    assert told.longest_gap_ms > 2000
+    assert told.gap_ended_ns - began_ns >= 1_000_000_000, "it waited until it was told to stop"
+    assert told.longest_gap_ms >= 1000
     owner.release()
-    assert boottime_ns() - began_ns < 20_000_000_000
+    assert boottime_ns() - began_ns < 30_000_000_000
     assert mounts_below(owner.directory) == []
     assert namespaces(owner.prefix) == []
 
@@ -97,4 +98,4 @@ def test_setup_says_nothing_and_is_quick_when_all_is_there() -> None:
     began_ns = boottime_ns()
     told = subprocess.run([REPOSITORY / "netns" / "setup"], capture_output=True, text=True, check=True, timeout=60)
     assert told.stdout == ""
-    assert boottime_ns() - began_ns < 2_000_000_000
+    assert boottime_ns() - began_ns < 10_000_000_000
