@@ -12,8 +12,11 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.hotpath import Figure, measure
+from benchmarks.lease_commands import fence, jitter
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.command()(fence)
+app.command()(jitter)
 
 
 @app.callback()
