@@ -37,6 +37,8 @@ _PLAIN_STRUCTURE = b"|()\n"
 _HEAD = rb"(?:(?!: )[^|()\x00-\x1f])*+"
 _REST = rb"[^()\x00-\x1f]*+"
 _LINE = re.compile(rb"([1-9][0-9]{0,19}): " + _HEAD + rb"\|" + _HEAD + rb"\(" + _REST + rb"\)" + _REST + rb"\n")
+_USUAL_LINES = re.compile(rb"(?:[1-9][0-9]{0,19}: [0-9]{1,20}\|[A-Z0-9_]++\([^()\x00-\x1f]*+\)[^()\x00-\x1f]*+\n)*+")
+"""Lines as _LINE has them with a plain time and operation, many at once; names may hold anything that _LINE allows."""
 _SET_METAID = re.compile(rb"\|SETMETAID\(([0-9]{1,20})\)")
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _ENDINGS = tuple(b"%03d: " % ending for ending in range(1000))
@@ -211,7 +213,7 @@ class Scanner:
             return False
         lines = block.split(b"\n")
         lines.pop()
-        if not _is_plain(block, len(lines)):
+        if not (_is_plain(block, len(lines)) or _USUAL_LINES.fullmatch(block)):
             return False
         first = self._open.last + 1
         if not all(map(bytes.startswith, lines, _prefixes(first, len(lines)))):
@@ -269,7 +271,7 @@ def _is_plain(block: bytes, count: int) -> bool:
     """Say whether each of *count* lines is well formed, judged by the whole block at once.
 
     ``: `` once a line means that none has swallowed another. False only means that the lines must be looked at
-    one by one: names may hold ``|`` and ``: `` too.
+    more closely: names may hold ``|`` and ``: `` too.
     """
     return block.translate(None, _PLAIN_DELETED) == _PLAIN_STRUCTURE * count and block.count(b": ") == count
 
