@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "pycarpd"
 IMPURE = {"os", "time", "random", "socket", "logging", "asyncio", "secrets", "datetime", "threading", "subprocess"}
 ELECTION_NEEDS = {"collections", "dataclasses", "enum", "typing", "pycarpd"}
 WIRE_NEEDS = ELECTION_NEEDS | {"cryptography", "hashlib", "hmac", "re", "struct"}
-ROOMS = {"cli", "control", "daemon", "election", "linux", "moosefs", "sim", "takeover", "wire"}
+ROOMS = {"arbiter", "cli", "control", "daemon", "election", "linux", "moosefs", "sim", "takeover", "wire"}
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
