@@ -75,6 +75,7 @@ def _demotion(timeout_ns: int, *, has_successor: bool) -> tuple[StepSpec, ...]:
     archiving = (
         StepSpec("stop-metalogger", timeout_ns, has_check=True),
         StepSpec("archive-files", timeout_ns, has_check=True),
+        StepSpec("close-archive", timeout_ns, commits=True),
         StepSpec("list-lost", timeout_ns, on_failure=_REPORT),
     )
     return (

@@ -62,6 +62,7 @@ class Request:
 
     ``expected_metaid`` None accepts any one file system that is not empty. ``minimum_version``: what the voters
     relied on. ``is_address_held``: an in-place restart, so chunkservers may have changed the live version already.
+    ``is_foreign``: what the metalogger has written may be no part of the successor's lineage.
     ``successor_version``: the metadata version at which another node was promoted, as far as it is known.
     """
 
@@ -73,6 +74,7 @@ class Request:
     is_address_held: bool = False
     has_successor: bool = False
     successor_version: int | None = None
+    is_foreign: bool = False
 
 
 def _granted() -> bool:

@@ -3,7 +3,8 @@
 The address is gone before this begins: the heartbeat sees to that. Without a successor the files stay, since
 this host may have to promote again from them. With one, everything of the former lineage leaves DATA_PATH: own
 files, because the next ``mfsmaster -a`` would prefer or mix them, and the metalogger's, because a restarted
-metalogger appends the successor's changes to the old lines.
+metalogger appends the successor's changes to the old lines. Once they are in the archive the plan commits: a crash
+afterwards must not bring them back between the successor's.
 """
 
 import threading
@@ -21,6 +22,12 @@ DEMOTE = "demote"
 def has_no_own_files(context: Context) -> bool:
     """Check for the archiving: only a former master has own files."""
     return not own_names(context.settings.data_path)
+
+
+def close_archive(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Stand by what was archived: from here on no recovery takes it back."""
+    left = own_names(context.settings.data_path)
+    return StepFault("NOT_ARCHIVED", f"still there: {', '.join(left)}") if left else None
 
 
 def list_lost(context: Context, _cancel: threading.Event) -> StepFault | None:
@@ -71,6 +78,7 @@ def _archive_steps() -> tuple[ContextStep, ...]:
             actions.take_files_back,
             has_no_own_files,
         ),
+        ContextStep(StepSpec("close-archive", actions.QUICK_TIMEOUT_NS, commits=True), close_archive),
         ContextStep(StepSpec("list-lost", actions.FILES_TIMEOUT_NS, on_failure=OnFailure.REPORT), list_lost),
     )
 

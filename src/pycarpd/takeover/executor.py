@@ -150,6 +150,9 @@ class PlanExecutor(Generic[ContextT]):
             return outcome
         if outcome.undo_faults or (outcome.fault is not None and outcome.plan == "none"):
             return Outcome(plan.plan_id, plan.name, ok=False, fault=outcome.fault, undo_faults=outcome.undo_faults)
+        if drive.abort_reason is not None:
+            fault = StepFault("ABORTED", drive.abort_reason)
+            return Outcome(plan.plan_id, plan.name, ok=False, fault=fault, undone=True)
         opened = PlanOpened(plan.plan_id, plan.name, plan.parameters)
         return drive.run(plan, context, lambda runner, now: runner.start(opened, plan.spec, now))
 
@@ -177,6 +180,8 @@ class _Drive(Generic[ContextT]):
         self._work: queue.SimpleQueue[Callable[[], Event] | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._current: tuple[str, Verb, int] | None = None
+        self.abort_reason: str | None = None
+        """Of an abort that came while an older plan was taken back: the new one is not to begin."""
         threading.Thread(target=self._step_main, name="step", daemon=True).start()
 
     def close(self) -> None:
@@ -234,7 +239,9 @@ class _Drive(Generic[ContextT]):
             event = self.inbox.get(timeout=timeout_s)
         except queue.Empty:
             return TimePassed()
-        if not isinstance(event, AbortRequested) and self._current is not None:
+        if isinstance(event, AbortRequested):
+            self.abort_reason = event.reason
+        elif self._current is not None:
             name, verb, began_ns = self._current
             elapsed_ms = (boottime_ns() - began_ns) // _NS_PER_MS
             fault = event.fault if isinstance(event, StepFailed | UndoFailed) else None

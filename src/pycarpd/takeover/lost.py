@@ -1,7 +1,8 @@
 """Which operations a former master had acknowledged and its successor does not know.
 
-A changelog line's number is the metadata version before the operation, so every line of the own changelog from
-the successor's version at its promotion onwards is lost (MooseFS changelog format, 1.6 to 4.59).
+A changelog line's number is the metadata version before the operation, so every line from the successor's version at
+its promotion onwards is lost (MooseFS changelog format, 1.6 to 4.59). A metalogger that had received more than the
+successor has the same lines, which counts where the former master never comes back.
 """
 
 from pathlib import Path
@@ -17,32 +18,34 @@ _MODE = 0o600
 
 
 def list_lost_operations(archive: Path, successor_version: int) -> int | StepFault:
-    """Write the lost operations of *archive*'s own changelogs to LOST_FILE and return how many there are.
+    """Write the lost operations of *archive*'s changelogs to LOST_FILE, a line each, and return how many there are.
 
-    Nothing lost writes no file. Faults: LOST_LIST_FAILED.
+    One that stands in several files is one. Nothing lost writes no file. Faults: LOST_LIST_FAILED.
     """
-    count = 0
+    unlisted = 0
     lines: dict[int, bytes] = {}
     try:
-        for path in sorted(archive.iterdir()):
-            if path.name.startswith("changelog") and is_own(path.name):
-                count += _collect(path, successor_version, lines)
+        logs = [path for path in archive.iterdir() if path.name.startswith("changelog")]
+        for path in sorted(logs, key=lambda log: (not is_own(log.name), log.name)):
+            unlisted += _collect(path, successor_version, lines)
         if lines:
             data = b"".join(lines[number] for number in sorted(lines))
             write_durably(archive / LOST_FILE, data, _MODE)
     except OSError as error:
         return StepFault("LOST_LIST_FAILED", f"{error.filename or archive}: {error.strerror}")
-    return max(count, len(lines))
+    return len(lines) + unlisted
 
 
 def _collect(path: Path, successor_version: int, lines: dict[int, bytes]) -> int:
-    count = 0
+    """Add a changelog's lost lines to *lines*; return how many there was no room for."""
+    unlisted = 0
     with path.open("rb") as file:
         for line in file:
             digits, colon, _ = line.partition(b": ")
             if not (colon and digits.isdigit() and line.endswith(b"\n")) or int(digits) < successor_version:
                 continue
-            count += 1
             if len(lines) < LINES_MAX:
-                lines[int(digits)] = line
-    return count
+                lines.setdefault(int(digits), line)
+            elif int(digits) not in lines:
+                unlisted += 1
+    return unlisted

@@ -108,6 +108,7 @@ def parameters_of(request: Request) -> tuple[tuple[str, str], ...]:
         "is_address_held": str(int(request.is_address_held)),
         "has_successor": str(int(request.has_successor)),
         "successor_version": _text(request.successor_version),
+        "is_foreign": str(int(request.is_foreign)),
     }
     return tuple(fields.items())
 
@@ -124,6 +125,7 @@ def request_of(parameters: tuple[tuple[str, str], ...]) -> Request:
         is_address_held=fields["is_address_held"] == "1",
         has_successor=fields["has_successor"] == "1",
         successor_version=_number(fields["successor_version"]),
+        is_foreign=fields.get("is_foreign") == "1",
     )
 
 

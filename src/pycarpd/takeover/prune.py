@@ -3,8 +3,8 @@
 An entry's name begins with the UTC time of its making (see label()), which is what its age is taken from.
 Entries beyond the number to keep go, oldest first, once they are a week old: chunkservers forget chunks
 that the metadata does not name after seven days (UNUSED_DELETE_TIMEOUT, MooseFS 1.6 to 4.59), so until then
-an older file system can still be brought back. Only the hard bound in bytes deletes younger ones, and never
-the newest.
+an older file system can still be brought back. Only the hard bound in bytes deletes younger ones, and of the preserved
+copies (which repeat what the archive has) a disk that fills up; never the newest.
 """
 
 import shutil
@@ -20,6 +20,8 @@ _STAMP = "%Y%m%dT%H%M%S"
 _STAMP_LENGTH = len("20260101T000000")
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
+_FREE_SHARE = 20
+"""Preserved copies give way when less than a twentieth of the disk is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,18 @@ def prune(data_path: Path, bounds: KeepBounds, now_realtime_ns: int) -> StepFaul
         for parent in (kept.archive, kept.preserved):
             for entry in _surplus(_entries(parent), bounds, now_realtime_ns // _NS_PER_S):
                 shutil.rmtree(entry.path)
+        for entry in reversed(_entries(kept.preserved)[1:]):
+            if _has_room(data_path):
+                break
+            shutil.rmtree(entry.path)
     except OSError as error:
         return StepFault("PRUNE_FAILED", f"{error.filename or data_path}: {error.strerror}")
     return None
+
+
+def _has_room(data_path: Path) -> bool:
+    disk = shutil.disk_usage(data_path)
+    return disk.free >= disk.total // _FREE_SHARE
 
 
 def _surplus(entries: list[_Entry], bounds: KeepBounds, now_s: int) -> list[_Entry]:

@@ -151,6 +151,30 @@ def test_a_plan_left_open_is_taken_back_before_a_new_one_begins(tmp_path: Path) 
     assert desk.bench.done == ["undo b", "undo a", "run new"]
 
 
+def test_an_abort_while_an_older_plan_is_taken_back_keeps_the_new_one_from_beginning(tmp_path: Path) -> None:
+    undoing, may_end = threading.Event(), threading.Event()
+
+    @dataclass
+    class SlowToUndo(Work):
+        def undo(self, context: Bench) -> StepFault | None:
+            undoing.set()
+            assert may_end.wait(30)
+            return super().undo(context)
+
+    journal = Journal(tmp_path / "journal")
+    assert journal.write((PlanOpened("old", "plan", ()), StepStarted("a"))) is None
+    desk = Desk(tmp_path / "journal", plan(SlowToUndo("a")))
+    assert desk.executor.submit(plan(Work("b")), desk.bench)
+    assert undoing.wait(30)
+    desk.executor.abort("a better claim was heard")
+    may_end.set()
+    outcome = desk.outcome()
+    assert (outcome.ok, outcome.undone) == (False, True)
+    assert outcome.fault is not None
+    assert outcome.fault.code == "ABORTED"
+    assert desk.bench.done == ["undo a"]
+
+
 def test_recovery_without_anything_to_recover_says_so(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "journal")
     assert desk.executor.recover()

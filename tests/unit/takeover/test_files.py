@@ -1,5 +1,6 @@
 """The file surgery: preserving, installing and taking back, pruning, listing what was lost."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,45 @@ def test_preserving_links_closed_files_and_copies_open_ones(tmp_path: Path) -> N
     assert (preserved.directory / "changelog_ml.0.mfs").read_text() == "1: a\n"
     assert preserve_files(tmp_path, "x") == Preserved(preserved.directory, preserved.names, 0)
     assert (preserved.directory / "changelog_ml.0.mfs").read_text() == "1: a\n"
+
+
+def test_what_is_flushed_or_deleted_between_link_and_copy_is_kept(tmp_path: Path) -> None:
+    make(tmp_path, changelog_ml__0__mfs="1: a\n", metadata_ml__mfs__back="base")
+
+    def flush_and_delete() -> None:
+        with (tmp_path / "changelog_ml.0.mfs").open("a") as file:
+            file.write("2: b\n")
+        for path in tmp_path.glob("*_ml*"):
+            path.unlink()
+
+    preserved = preserve_files(tmp_path, "x", flush_and_delete)
+    assert isinstance(preserved, Preserved)
+    assert files_of(preserved.directory) == {"changelog_ml.0.mfs": b"1: a\n2: b\n", "metadata_ml.mfs.back": b"base"}
+
+
+def full(_path: Path) -> shutil._ntuple_diskusage:
+    return shutil._ntuple_diskusage(1000, 990, 10)
+
+
+def test_a_disk_without_room_for_a_copy_keeps_the_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, changelog_ml__0__mfs="1: a\n")
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    preserved = preserve_files(tmp_path, "x")
+    assert isinstance(preserved, Preserved)
+    assert preserved.copied_bytes == 0
+    assert (preserved.directory / "changelog_ml.0.mfs").samefile(tmp_path / "changelog_ml.0.mfs")
+
+
+def test_preserved_copies_give_way_on_a_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept in (Kept(tmp_path).preserved, Kept(tmp_path).archive):
+        for number in range(3):
+            make(kept / label(NOW_NS - number * DAY_NS, number), file="x")
+    assert prune(tmp_path, KeepBounds(), NOW_NS) is None
+    assert len(list(Kept(tmp_path).preserved.iterdir())) == 3
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    assert prune(tmp_path, KeepBounds(), NOW_NS) is None
+    assert [path.name for path in Kept(tmp_path).preserved.iterdir()] == [label(NOW_NS, 0)]
+    assert len(list(Kept(tmp_path).archive.iterdir())) == 3
 
 
 def test_preserving_a_missing_directory_is_a_fault(tmp_path: Path) -> None:
@@ -138,8 +178,15 @@ def test_lost_operations_are_those_from_the_successors_version_on(tmp_path: Path
         changelog__0__mfs="10: 1|C()\n11: 1|D()\n12: 1|torn",
         changelog_ml__0__mfs="13: 1|E()\n",
     )
-    assert list_lost_operations(tmp_path, 9) == 3
+    assert list_lost_operations(tmp_path, 9) == 4
     assert (tmp_path / LOST_FILE).read_text() == "9: 1|B()\n10: 1|C()\n11: 1|D()\n"
+
+
+def test_a_lost_operation_counts_once_and_a_metaloggers_lines_count_too(tmp_path: Path) -> None:
+    make(tmp_path, changelog__0__mfs="7: own\n8: b\n", changelog__1__mfs="6: a\n7: own\n")
+    make(tmp_path, changelog_ml__0__mfs="8: b\n9: c\n7: other\n")
+    assert list_lost_operations(tmp_path, 7) == 3
+    assert (tmp_path / LOST_FILE).read_bytes() == b"7: own\n8: b\n9: c\n"
 
 
 def test_nothing_lost_writes_nothing(tmp_path: Path) -> None:

@@ -72,4 +72,12 @@ def test_nothing_after_the_commit_can_end_a_promotion_and_files_go_back_only_bef
 def test_only_a_known_successor_makes_a_demotion_archive() -> None:
     without = {step.spec.name for step in build_plan(DEMOTE, SETTINGS, REQUESTS[0]).steps}
     with_one = {step.spec.name for step in build_plan(DEMOTE, SETTINGS, REQUESTS[2]).steps}
-    assert with_one - without == {"stop-metalogger", "archive-files", "list-lost"}
+    assert with_one - without == {"stop-metalogger", "archive-files", "close-archive", "list-lost"}
+
+
+def test_what_a_demotion_has_archived_is_not_taken_back_afterwards() -> None:
+    specs = build_plan(DEMOTE, SETTINGS, REQUESTS[2]).spec.steps
+    names = [spec.name for spec in specs]
+    commit = next(index for index, spec in enumerate(specs) if spec.commits)
+    assert names[commit - 1] == "archive-files"
+    assert all(spec.on_failure is OnFailure.REPORT for spec in specs[commit + 1 :])
