@@ -7,6 +7,7 @@ from pycarpd.moosefs.chain import Chain, ChainRefusal, prove, write_layout
 from pycarpd.takeover.context import Context
 from pycarpd.takeover.datafiles import make_directory, remove_quietly
 from pycarpd.takeover.install import displace
+from pycarpd.takeover.liveness import start_timeout_ns
 from pycarpd.takeover.preserve import preserve_files
 from pycarpd.takeover.step import StepFault
 
@@ -33,6 +34,7 @@ def assemble(context: Context, _cancel: threading.Event) -> StepFault | None:
     except OSError as error:
         return StepFault("STAGING_FAILED", f"{error.filename or context.staging}: {error.strerror}")
     context.chain = chain
+    context.start_timeout_ns = start_timeout_ns(chain, context.settings.start_timeout_ns)
     return None
 
 

@@ -39,7 +39,7 @@ class Ports:
 class TakeoverSettings:
     """This host's MooseFS, frozen. ``uid`` and ``gid`` are WORKING_USER and WORKING_GROUP.
 
-    ``start_timeout_ns`` bounds loading the metadata, which grows with it: at least a minute.
+    ``start_timeout_ns`` bounds loading the metadata whatever its size; see liveness.start_timeout_ns().
     """
 
     data_path: Path
@@ -101,7 +101,8 @@ class Context:
     preserved: Preserved | None = None
     chain: Chain | None = None
     mfsmaster_pid: int | None = None
-    operations_lost: int = 0
+    start_timeout_ns: int | None = None
+    operations_lost: int | None = None
     metalogger_was_running: bool = True
 
     @property

@@ -9,12 +9,12 @@ import threading
 from ipaddress import ip_address
 
 from pycarpd.linux.tickle import send_tickles
-from pycarpd.moosefs.faults import ServiceFault
-from pycarpd.moosefs.probe import ProbeFault, list_servers, probe
+from pycarpd.moosefs.probe import ProbeFault, list_servers
 from pycarpd.takeover import actions
 from pycarpd.takeover.actions import ContextStep, to_seconds
 from pycarpd.takeover.assemble import assemble, discard_staging, install, preserve
 from pycarpd.takeover.context import NS_PER_S, Context, Request, TakeoverSettings
+from pycarpd.takeover.liveness import prove_live, start_mfsmaster
 from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec, UndoScope
 
 PROMOTE = "promote"
@@ -23,32 +23,6 @@ _POLL_S = 0.02
 _POLLS_UNCHANGED = 15
 _IPV4 = 4
 _TAKE_ADDRESS_TIMEOUT_NS = 5 * NS_PER_S
-
-
-def start_mfsmaster(context: Context, cancel: threading.Event) -> StepFault | None:
-    """Start mfsmaster on the installed files."""
-    timeout_s = to_seconds(context.settings.start_timeout_ns)
-    started = context.mfsmaster.start(timeout_s, cancel)
-    if isinstance(started, ServiceFault):
-        return StepFault(started.code.value, started.detail)
-    context.mfsmaster_pid = started.pid
-    return None
-
-
-def prove_live(context: Context, _cancel: threading.Event) -> StepFault | None:
-    """Ask the running mfsmaster for its version and metaid: exit status 0 has proved neither (S7)."""
-    settings, chain = context.settings, context.chain
-    if chain is None:
-        return StepFault("NOT_ASSEMBLED", "there is no proved chain to compare with")
-    live = probe(settings.probe_host, settings.ports.clients, _PROBE_TIMEOUT_S)
-    if isinstance(live, ProbeFault):
-        return StepFault("PROBE_FAILED", f"{live.code.value}: {live.detail}")
-    if live.metaid != chain.metaid:
-        return StepFault("WRONG_METAID", f"metaid {live.metaid:#x} is served, expected {chain.metaid:#x}")
-    is_later = live.version > chain.version and context.request.is_address_held
-    if live.version != chain.version and not is_later:
-        return StepFault("WRONG_VERSION", f"version {live.version} is served, expected {chain.version}")
-    return None
 
 
 def take_address(context: Context, _cancel: threading.Event) -> StepFault | None:

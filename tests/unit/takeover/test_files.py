@@ -179,7 +179,7 @@ def test_lost_operations_are_those_from_the_successors_version_on(tmp_path: Path
         changelog_ml__0__mfs="13: 1|E()\n",
     )
     assert list_lost_operations(tmp_path, 9) == 4
-    assert (tmp_path / LOST_FILE).read_text() == "9: 1|B()\n10: 1|C()\n11: 1|D()\n"
+    assert (tmp_path / LOST_FILE).read_text() == "9: 1|B()\n10: 1|C()\n11: 1|D()\n13: 1|E()\n"
 
 
 def test_a_lost_operation_counts_once_and_a_metaloggers_lines_count_too(tmp_path: Path) -> None:
