@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from netns.commands import bound_to_parent, eventually, must, realtime_offset_ns, spawn
+from netns.commands import bound_to_parent, end, eventually, must, realtime_offset_ns, spawn
 from netns.owner import Owner
 from netns.topology import SWITCH, Topology
 
@@ -25,6 +25,7 @@ _FILTER: Final = "arp or ip proto 112 or (tcp and portrange 9419-9421 and tcp[tc
 _FILE_HEADER: Final = struct.Struct("=IHHiIII")
 _RECORD_HEADER: Final = struct.Struct("=IIII")
 _COOKED: Final = struct.Struct("!HHIHBB8s")
+_CLOSE_WITHIN_S: Final = 2.0
 _CARP_BYTES: Final = 36
 _CARP_PROTOCOL: Final = 112
 _IPV4_BYTES: Final = 20
@@ -71,7 +72,7 @@ class Sighting:
 
 
 class Capture:
-    """A capture that runs on the switch until the laboratory ends."""
+    """A capture that runs on the switch until it is closed or the laboratory ends."""
 
     def __init__(self, topology: Topology, owner: Owner, name: str = "switch") -> None:
         self.path = owner.directory / f"{name}.pcap"
@@ -93,13 +94,17 @@ class Capture:
             "root",
         )
         argv = (*tcpdump, "--time-stamp-precision=nano", "-w", str(self.path), _FILTER)
-        owner.adopt(spawn(bound_to_parent(topology.inside_net(SWITCH, *argv)), log))
+        self._process = owner.adopt(spawn(bound_to_parent(topology.inside_net(SWITCH, *argv)), log))
         eventually(lambda: "listening on" in log.read_text(), 10.0, "tcpdump listens on the switch")
         self._topology = topology
         self._ports: dict[int, str] = {}
         self._lock = threading.Lock()
         self._offset = 0
         self._seen: list[Sighting] = []
+
+    def close(self) -> None:
+        """End the capture; what it has seen can be read still."""
+        end(self._process, gently_s=_CLOSE_WITHIN_S)
 
     def sightings(self) -> list[Sighting]:
         """Return everything seen so far, in order; only what is new is read. Any thread may ask."""
