@@ -30,6 +30,7 @@ _DEFAULTS = {
     "MASTER_PORT": "9419",
     "META_DOWNLOAD_FREQ": "24",
     "BACK_LOGS": "50",
+    "REPLICATIONS_DELAY_INIT": "60",
 }
 
 
@@ -73,6 +74,7 @@ class MfsConfig:
     master_port: int
     download_hours: int
     back_logs: int
+    replications_delay_init: int
     defined: tuple[tuple[str, str], ...]
 
 
@@ -138,5 +140,6 @@ class _Values:
             master_port=self.number("MASTER_PORT", _PORT_MAX),
             download_hours=self.number("META_DOWNLOAD_FREQ", _PORT_MAX),
             back_logs=self.number("BACK_LOGS", _PORT_MAX),
+            replications_delay_init=self.number("REPLICATIONS_DELAY_INIT", 2**32 - 1),
             defined=tuple((name, value) for name, (value, _line) in self._defined.items()),
         )

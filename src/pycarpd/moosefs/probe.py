@@ -1,29 +1,20 @@
 """Asking a live mfsmaster, without a session, what it serves.
 
-MooseFS frames are type u32, payload length u32 (big endian) and the payload. The client port answers CLTOMA_INFO
-(510) and CLTOAN_MODULE_INFO (530) to anybody. A completed TCP handshake says nothing: the kernel makes it for a
-stopped mfsmaster too. So only an answer counts, everything is under one deadline, and every other outcome is a
-named fault. Hosts are numeric addresses: to resolve a name is not under the deadline.
+The client port answers CLTOMA_INFO (510) and CLTOAN_MODULE_INFO (530) to anybody. Only an answer counts, everything is
+under one deadline, and every other outcome is a named fault (see exchange).
 """
 
-import errno
-import socket
 import struct
-import time
 from dataclasses import dataclass
-from enum import Enum
+
+from pycarpd.moosefs.exchange import ExchangeError, ProbeFault, ProbeFaultCode, exchanging
+
+__all__ = ["ConnectedServers", "LiveMaster", "ProbeFault", "ProbeFaultCode", "list_servers", "probe"]
 
 _INFO = (510, 511)
 _CHUNKSERVERS = (500, 501)
 _METALOGGERS = (522, 523)
 _MODULE_INFO = (530, 531)
-_NOP = 0
-
-_REPLY_BYTES_MAX = 4 * 1024 * 1024
-"""Some sixty thousand chunkservers; a longer reply is not mfsmaster's."""
-_FRAMES_SKIPPED_MAX = 16
-_RECEIVE_BYTES = 65536
-_PORT_MAX = 65535
 _MODULE_MASTER = 1
 _MODULE_INFO_BYTES = 15
 
@@ -37,29 +28,6 @@ _COPIES_OFFSETS = {149: 92, 137: 92, 129: 84, 121: 84}
 """Where an INFO reply of that length counts the copies that the master knows of (mfscli of 3.0.117)."""
 _METALOGGER_BYTES = 8
 _DISCONNECTED = 1
-
-
-class ProbeFaultCode(Enum):
-    """Why there is no answer that counts."""
-
-    BAD_ADDRESS = "bad-address"
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    NO_CONNECTION = "no-connection"
-    """Nobody completed the handshake in time: the host is silent."""
-    NO_ANSWER = "no-answer"
-    """Connected, but no answer in time: mfsmaster hangs, or is too busy."""
-    CLOSED = "closed"
-    MALFORMED = "malformed"
-    UNSUPPORTED = "unsupported"
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeFault:
-    """Why a master could not be asked."""
-
-    code: ProbeFaultCode
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,97 +114,13 @@ def _dotted(mfs_version: tuple[int, int, int]) -> str:
     return ".".join(map(str, mfs_version))
 
 
-class _FaultError(Exception):
-    """Carries a fault from the depths of an exchange up to ``_ask``, which returns it."""
-
-    def __init__(self, code: ProbeFaultCode, detail: str) -> None:
-        super().__init__(detail)
-        self.fault = ProbeFault(code, detail)
-
-
 def _ask(
     host: str, port: int, questions: tuple[tuple[int, int], ...], timeout_s: float
 ) -> tuple[bytes, ...] | ProbeFault:
     """Send all *questions* (type, reply's type) without payload at once; return the replies in their order."""
-    deadline = time.monotonic() + timeout_s
-    where = f"{host} port {port}"
     try:
-        with _connect(host, port, deadline) as connection:
-            exchange = _Exchange(connection, deadline, where)
-            exchange.send(b"".join(struct.pack(">II", kind, 0) for kind, _ in questions))
+        with exchanging(host, port, timeout_s) as exchange:
+            exchange.send(*((kind, b"") for kind, _ in questions))
             return tuple(exchange.reply(kind) for _, kind in questions)
-    except _FaultError as error:
+    except ExchangeError as error:
         return error.fault
-
-
-def _remaining(deadline: float) -> float:
-    """Return the seconds left, never zero: that would mean not to wait at all, but also not to look."""
-    return max(0.001, deadline - time.monotonic())
-
-
-def _connect(host: str, port: int, deadline: float) -> socket.socket:
-    """Connect to the first address of *host*: the others would each take their own share of the time."""
-    where = f"{host} port {port}"
-    if not 0 < port <= _PORT_MAX:
-        # The resolver would take the port modulo 65536 and so ask somebody else.
-        raise _FaultError(ProbeFaultCode.BAD_ADDRESS, f"{where}: no such port")
-    try:
-        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
-        return socket.create_connection((str(address[0]), port), _remaining(deadline))
-    except (socket.gaierror, UnicodeError, OverflowError) as error:
-        raise _FaultError(ProbeFaultCode.BAD_ADDRESS, f"{where}: {error}") from None
-    except TimeoutError:
-        raise _FaultError(ProbeFaultCode.NO_CONNECTION, f"{where} does not accept") from None
-    except ConnectionRefusedError:
-        raise _FaultError(ProbeFaultCode.REFUSED, f"nothing listens on {where}") from None
-    except OSError as error:
-        code = ProbeFaultCode.CLOSED if error.errno == errno.ECONNRESET else ProbeFaultCode.UNREACHABLE
-        raise _FaultError(code, f"{where}: {error.strerror or error}") from None
-
-
-class _Exchange:
-    """Frames over one connection, none of which is waited for beyond the deadline."""
-
-    def __init__(self, connection: socket.socket, deadline: float, where: str) -> None:
-        self._connection = connection
-        self._deadline = deadline
-        self._where = where
-
-    def send(self, data: bytes) -> None:
-        self._connection.settimeout(_remaining(self._deadline))
-        try:
-            self._connection.sendall(data)
-        except OSError as error:
-            raise self._fault(error) from None
-
-    def reply(self, kind: int) -> bytes:
-        """Return the payload of the next frame of type *kind*; keep-alive frames may come before it."""
-        for _ in range(_FRAMES_SKIPPED_MAX):
-            found, length = struct.unpack(">II", self._receive(8))
-            if length > _REPLY_BYTES_MAX or found not in (kind, _NOP):
-                detail = f"{self._where} sent a frame of type {found} and {length} bytes instead of type {kind}"
-                raise _FaultError(ProbeFaultCode.MALFORMED, detail)
-            payload = self._receive(length)
-            if found == kind:
-                return payload
-        raise _FaultError(ProbeFaultCode.MALFORMED, f"{self._where} sends nothing but keep-alives")
-
-    def _receive(self, length: int) -> bytes:
-        received = bytearray()
-        while len(received) < length:
-            if time.monotonic() >= self._deadline:
-                raise self._fault(TimeoutError())
-            self._connection.settimeout(_remaining(self._deadline))
-            try:
-                part = self._connection.recv(min(_RECEIVE_BYTES, length - len(received)))
-            except OSError as error:
-                raise self._fault(error) from None
-            if not part:
-                raise _FaultError(ProbeFaultCode.CLOSED, f"{self._where} closed the connection")
-            received += part
-        return bytes(received)
-
-    def _fault(self, error: OSError) -> _FaultError:
-        if isinstance(error, TimeoutError):
-            return _FaultError(ProbeFaultCode.NO_ANSWER, f"{self._where} accepts, but does not answer")
-        return _FaultError(ProbeFaultCode.CLOSED, f"{self._where}: {error.strerror or error}")

@@ -1,6 +1,6 @@
 """The two outcomes of a proof: a chain with its exact version, or a refusal with its reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
@@ -23,19 +23,24 @@ class RefusalCode(Enum):
     DIVERGED = "diverged"
     CHANGELOG_DAMAGED = "changelog-damaged"
     LOADER_TRAP = "loader-trap"
+    EMERGENCY_SAVE = "emergency-save"
     UNREADABLE = "unreadable"
     CHANGING = "changing"
 
 
 @dataclass(frozen=True, slots=True)
 class TailPiece:
-    """The lines ``first`` to ``last``: the bytes from ``offset`` up to ``end_offset`` of ``path``."""
+    """The lines ``first`` to ``last``: the bytes from ``offset`` up to ``end_offset`` of ``path``.
+
+    ``serial`` stands for the file's past: as long as an index gives the same one, these bytes have not changed.
+    """
 
     path: Path
     offset: int
     end_offset: int
     first: int
     last: int
+    serial: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class ChainRefusal:
-    """Why there is no chain: the changes ``missing_from`` to ``missing_to`` if that is it, and the files meant."""
+    """Why there is no chain: the changes ``missing_from`` to ``missing_to`` if that is it, and the files meant.
+
+    ``held_by`` are copies kept on this host that have changes of those.
+    """
 
     code: RefusalCode
     detail: str
@@ -64,3 +72,13 @@ class ChainRefusal:
     missing_to: int | None = None
     where: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    held_by: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Return the reason with, where changes are missing, the places to look for them."""
+        if self.missing_from is None:
+            return self.detail or self.code.value
+        if self.held_by:
+            return f"{self.detail}; kept here are {', '.join(self.held_by)}"
+        return f"{self.detail}; look for them among the other hosts' changelogs, and in their pycarpd/preserved"
