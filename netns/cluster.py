@@ -187,7 +187,7 @@ class Cluster:
 
         master = eventually(one_master, within_s, "there is one MASTER", every_s=0.2)
         for host in self.daemons.hosts:
-            if host != master:
+            if host != master and host not in self.daemons.settings.witnesses:
                 self.wait_standby(host, within_s)
         self.wait_mounts(within_s)
         return master

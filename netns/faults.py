@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from netns import relay
+from netns import freezer, relay
 from netns.capture import ports
 from netns.cluster import Cluster
 from netns.commands import LaboratoryError, boottime_ns, eventually, must, realtime_offset_ns
@@ -145,6 +145,21 @@ def _cut_one_way(cluster: Cluster, host: str, argument: str) -> None:
             _switch_filter(cluster, host, "cutoneway", f'oifname "{host}*" drop')
         case _:
             raise LaboratoryError(f"cut-one-way takes `out` or `in`, not {argument!r}")
+
+
+def _partition(cluster: Cluster, host: str, argument: str) -> None:
+    side = [host, *argument.split(",")] if argument else [host]
+    others = [name for name in cluster.topology.hosts if name not in side]
+    pairs = [(a, b) for a in side for b in others] + [(b, a) for a in side for b in others]
+    _switch_filter(cluster, host, "partition", *(f'iifname "{a}*" oifname "{b}*" drop' for a, b in pairs))
+
+
+def _freeze(cluster: Cluster, host: str, _argument: str) -> None:
+    freezer.freeze(cluster.topology, host)
+
+
+def _thaw(cluster: Cluster, host: str, _argument: str) -> None:
+    freezer.thaw(cluster.topology, host)
 
 
 def _loss(cluster: Cluster, host: str, argument: str) -> None:
@@ -341,10 +356,19 @@ _TABLE: Final = (
     Fault("crash", "no frame passes, SIGKILL to everything, port down; healed: booted", "", "", _crash, _restart_host),
     Fault("cut", "no frame passes the switch port, either way; carrier stays", "", "", _cut, _unfilter("cut")),
     Fault("cut-one-way", "frames pass one way only", "out | in", "out", _cut_one_way, _unfilter("cutoneway")),
+    Fault(
+        "partition",
+        "the host and those named with it are cut off from all others",
+        "HOST,...",
+        "",
+        _partition,
+        _unfilter("partition"),
+    ),
     Fault("link-down", "switch port down: the host loses its carrier", "", "", _link_down, _link_up),
     Fault("interface-down", "the host's own eth0 is set down", "", "", _interface_down, _interface_up),
     Fault("interface-gone", "eth0 is deleted; healed: made anew", "", "", _interface_gone, _interface_back),
     Fault("pause", "SIGSTOP to a process; healed: SIGCONT", _PROCESS, "all", _stop, _continue),
+    Fault("freeze", "every process of the host stands still at once", "", "", _freeze, _thaw),
     Fault("kill", "SIGKILL to a process", _PROCESS, "supervisor", _kill, _nothing),
     Fault("loss", "frames are lost at random, both ways", "PERCENT", "20", _loss, _unfilter("loss")),
     Fault("delay", "frames are late", "MS or MS~JITTER_MS", "50~10", _cable(*_delay), _clean_cable(*_delay)),

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from netns.cluster import REPOSITORY, Cluster, Options
 from netns.commands import LaboratoryError, end, eventually, spawn
+from netns.exposure import chosen, run, table
 from netns.faults import FAULTS, heal, inject
 from netns.moosefs import answers
 from netns.owner import Owner, Record, reap, records
@@ -170,6 +171,23 @@ def down(
         os.kill(record.pid, signal.SIGTERM)
         _wait_gone(record)
         console.print(f"{record.prefix} is gone")
+
+
+@app.command()
+def exposure(
+    words: Annotated[
+        str, typer.Option("--only", metavar="WORDS", help="Scenarios with these words in their names.")
+    ] = "",
+    long: Annotated[bool, typer.Option("--long", help="Every duration of a pause, and a minute of flapping.")] = False,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Append the figures there, a line each.")] = None,
+) -> None:
+    """Play the scenarios of split brain and measure how long two hosts answered for the VIP in each."""
+    reap()
+    seen = []
+    for outcome in run(chosen(words, is_long=long), as_json, console.print):
+        seen.append(outcome)
+        console.print(f"  exposure {outcome.exposure_ms:.1f} ms, the client waited {outcome.gap_ms:.0f} ms")
+    console.print(table(seen))
 
 
 def _wait_gone(record: Record) -> None:

@@ -23,6 +23,8 @@ from netns.commands import LaboratoryError, end, eventually, must, run, start_ti
 
 RECORDS: Final = Path("/run/pycarpd-lab")
 NETNS_ETC: Final = Path("/etc/netns")
+CGROUPS: Final = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
+"""Where version 2 of the control groups is mounted, beside version 1 or alone."""
 _KILL_WITHIN_S: Final = 10.0
 _serial = itertools.count(1)
 
@@ -119,6 +121,8 @@ def dismantle(record: Record, *, keep_files: bool = False) -> None:
         _note(faults, "ip", "netns", "delete", name)
     for entry in NETNS_ETC.glob(f"{record.prefix}-*"):
         shutil.rmtree(entry)
+    for group in (found for root in CGROUPS for found in root.glob(f"{record.prefix}-*")):
+        _note(faults, "rmdir", str(group))
     if mounts_below(directory):
         faults.append(f"still mounted, so {directory} stays: {mounts_below(directory)}")
     elif not keep_files and directory.exists():
