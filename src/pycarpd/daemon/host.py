@@ -1,13 +1,16 @@
 """This host's MooseFS as the daemon works with it: from its settings and from MooseFS's own configuration files."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from pathlib import Path
 
 from pycarpd.moosefs.config import MfsConfig, read_mfs_config
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
+from pycarpd.moosefs.emergency import emergency_directories
+from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.settings import DaemonSettings, MoosefsSettings
 from pycarpd.takeover.context import NS_PER_S, TakeoverSettings
+from pycarpd.takeover.datafiles import Kept
 from pycarpd.takeover.plans import owner_of, settings_of
 from pycarpd.takeover.prune import KeepBounds
 from pycarpd.takeover.step import StepFault
@@ -18,11 +21,17 @@ ANY_HOST = ("*", "")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The services and files of this host."""
+    """The services and files of this host; ``follower`` is shared by who watches the files and who takes over."""
 
     takeover: TakeoverSettings
     mfsmaster: Mfsmaster
     metalogger: Mfsmetalogger
+    follower: ChainFollower = field(init=False)
+
+    def __post_init__(self) -> None:
+        data_path = self.takeover.data_path
+        follower = ChainFollower(data_path, Kept(data_path).prepared, emergency_directories())
+        object.__setattr__(self, "follower", follower)
 
 
 class HostError(Exception):

@@ -19,7 +19,7 @@ from pycarpd.election.model import Freshness, PeerConnection
 from pycarpd.linux.clock import boottime_ns
 from pycarpd.linux.connections import list_connections
 from pycarpd.linux.faults import SystemFault
-from pycarpd.moosefs.chain import Chain, ChainIndex
+from pycarpd.moosefs.chain import Chain
 from pycarpd.moosefs.probe import LiveMaster, probe
 from pycarpd.takeover.datafiles import is_own
 
@@ -60,7 +60,6 @@ class Patient:
         self._hang_timeout_ns = hang_timeout_s * NS_PER_S
         self._expected_metaid = expected_metaid
         self._tell = tell
-        self._index = ChainIndex(host.takeover.data_path)
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._answered_ns = boottime_ns()
@@ -98,9 +97,9 @@ class Patient:
     def _look_at_files(self) -> Findings:
         has_mfsmaster = self._host.mfsmaster.is_running()
         lacks_metalogger = not has_mfsmaster and not self._host.metalogger.is_running()
-        chain = self._index.prove(expected_metaid=self._expected_metaid())
+        chain = self._host.follower.follow(expected_metaid=self._expected_metaid())
         if not isinstance(chain, Chain):
-            return Findings(None, chain.detail or chain.code.value, lacks_metalogger=lacks_metalogger)
+            return Findings(None, chain.text, lacks_metalogger=lacks_metalogger)
         freshness = Freshness(chain.metaid, chain.version)
         # A former master's own files are complete without a metalogger; the package's empty metadata.mfs is none.
         is_complete = is_own(chain.base.name) or not lacks_metalogger

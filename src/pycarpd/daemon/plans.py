@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pycarpd.election.model import PeerConnection
 from pycarpd.linux.clock import realtime_ns
+from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.takeover.context import Context, Request, TakeoverSettings
 from pycarpd.takeover.demote import DEMOTE
 from pycarpd.takeover.events import Outcome
@@ -62,9 +63,14 @@ class PlanDesk:
     """Runs the plans that the election asks for; use from one event loop only."""
 
     def __init__(
-        self, takeover: TakeoverSettings, journal_path: Path, expected_metaid: Callable[[], int | None]
+        self,
+        takeover: TakeoverSettings,
+        journal_path: Path,
+        expected_metaid: Callable[[], int | None],
+        follower: ChainFollower | None = None,
     ) -> None:
         self._takeover = takeover
+        self._follower = follower
         self._expected_metaid = expected_metaid
         self._loop = asyncio.get_running_loop()
         self._executor: PlanExecutor[Context] = PlanExecutor(
@@ -164,6 +170,7 @@ class PlanDesk:
             take_address=lambda: self._take_address(job),
             release_address=lambda: self._release_address(job),
             old_connections=job.connections,
+            follower=self._follower,
         )
         return build_plan(job.kind.value, self._takeover, request), context
 

@@ -114,7 +114,7 @@ class Worker:
 
     async def _prepare_host(self, host: Host) -> None:
         loop = asyncio.get_running_loop()
-        self._desk = PlanDesk(host.takeover, self._state_dir / JOURNAL_FILE, self._expected_metaid)
+        self._desk = PlanDesk(host.takeover, self._state_dir / JOURNAL_FILE, self._expected_metaid, host.follower)
         self._desk.listener = Listener(
             ask_address=lambda term: self._heartbeat.send(msg.AttachRequest(term)),
             ended=self._on_plan_ended,

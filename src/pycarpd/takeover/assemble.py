@@ -3,7 +3,8 @@
 import shutil
 import threading
 
-from pycarpd.moosefs.chain import Chain, ChainRefusal, prove, write_layout
+from pycarpd.moosefs.chain import Chain, ChainRefusal
+from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.takeover.context import Context
 from pycarpd.takeover.datafiles import make_directory, remove_quietly
 from pycarpd.takeover.install import displace
@@ -24,13 +25,14 @@ def preserve(context: Context, _cancel: threading.Event) -> StepFault | None:
 def assemble(context: Context, _cancel: threading.Event) -> StepFault | None:
     """Prove one chain over all the files and write it to the staging directory (S7)."""
     request = context.request
-    chain = prove(context.settings.data_path, expected_metaid=request.expected_metaid)
+    follower = context.follower or ChainFollower(context.settings.data_path, context.kept.prepared)
+    chain = follower.prove(expected_metaid=request.expected_metaid)
     if isinstance(chain, ChainRefusal):
-        return StepFault(chain.code.value, chain.detail)
+        return StepFault(chain.code.value, chain.text)
     if chain.version < request.minimum_version:
         return StepFault("STALE", f"version {chain.version} proved, {request.minimum_version} was promised")
     try:
-        _stage(context, chain)
+        _stage(context, follower, chain)
     except OSError as error:
         return StepFault("STAGING_FAILED", f"{error.filename or context.staging}: {error.strerror}")
     context.chain = chain
@@ -38,12 +40,12 @@ def assemble(context: Context, _cancel: threading.Event) -> StepFault | None:
     return None
 
 
-def _stage(context: Context, chain: Chain) -> None:
+def _stage(context: Context, follower: ChainFollower, chain: Chain) -> None:
     staging = context.staging
     shutil.rmtree(staging, ignore_errors=True)
     make_directory(staging)
     # mfsmaster has given up root when it renames and appends to these.
-    write_layout(chain, staging, owner=(context.settings.uid, context.settings.gid))
+    follower.lay_out(chain, staging, owner=(context.settings.uid, context.settings.gid))
 
 
 def discard_staging(context: Context) -> StepFault | None:

@@ -9,6 +9,7 @@ from pycarpd.election.model import PeerConnection
 from pycarpd.moosefs.chain import Chain
 from pycarpd.moosefs.companion import Companion
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
+from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.takeover.datafiles import Kept
 from pycarpd.takeover.preserve import Preserved
 from pycarpd.takeover.prune import KeepBounds
@@ -87,6 +88,7 @@ class Context:
 
     ``take_address`` asks the heartbeat for the virtual addresses and returns whether it holds them now;
     ``release_address`` whether they are gone. ``old_connections`` are the dead master's.
+    ``follower`` has followed the data directory while this host stood by; None: its files are read whole.
     """
 
     settings: TakeoverSettings
@@ -98,6 +100,7 @@ class Context:
     take_address: Callable[[], bool] = _granted
     release_address: Callable[[], bool] = _granted
     old_connections: tuple[PeerConnection, ...] = ()
+    follower: ChainFollower | None = None
     preserved: Preserved | None = None
     chain: Chain | None = None
     mfsmaster_pid: int | None = None

@@ -44,6 +44,11 @@ class Kept:
         """Return where a proved set of files is assembled before it is installed."""
         return self.data_path / KEPT / "staging"
 
+    @property
+    def prepared(self) -> Path:
+        """Return where a copy of the changes grows that a takeover would need."""
+        return self.data_path / KEPT / "prepared"
+
 
 def is_in_the_way(name: str) -> bool:
     """Tell whether ``mfsmaster -a`` might read that file; the package's empty metadata is left alone."""

@@ -11,6 +11,7 @@ from pycarpd.linux.gate import ClientGate
 from pycarpd.moosefs.companion import Companion
 from pycarpd.moosefs.config import MfsConfig
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
+from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.takeover.context import NS_PER_S, Context, Ports, Request, TakeoverSettings
 from pycarpd.takeover.demote import DEMOTE, demote_plan
 from pycarpd.takeover.promote import PROMOTE, promote_plan
@@ -53,6 +54,7 @@ def make_context(
     take_address: Callable[[], bool],
     release_address: Callable[[], bool],
     old_connections: tuple[PeerConnection, ...] = (),
+    follower: ChainFollower | None = None,
 ) -> Context:
     """Return a context on this host's real services."""
     return Context(
@@ -68,6 +70,7 @@ def make_context(
         take_address=take_address,
         release_address=release_address,
         old_connections=old_connections,
+        follower=follower,
     )
 
 
