@@ -49,6 +49,11 @@ class Kept:
         """Return where a copy of the changes grows that a takeover would need."""
         return self.data_path / KEPT / "prepared"
 
+    @property
+    def drill(self) -> Path:
+        """Return where a drill restores; there is nothing in between two drills."""
+        return self.data_path / KEPT / "drill"
+
 
 def is_in_the_way(name: str) -> bool:
     """Tell whether ``mfsmaster -a`` might read that file; the package's empty metadata is left alone."""
