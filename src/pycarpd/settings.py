@@ -38,12 +38,26 @@ class MoosefsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdSettings:
+    """How etcd is reached, below which prefix it keeps who is master, and how long a lease lasts."""
+
+    endpoints: tuple[str, ...]
+    prefix: str
+    lease_s: int
+    ca_file: str
+    cert_file: str
+    cert_key_file: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonSettings:
     """Everything heartbeat and worker need, validated: the node, its cluster, its secrets and its MooseFS.
 
     ``own_address`` is this node's member address; ``virtual_addresses`` are interface CIDRs. ``key_text`` is the
     key file as it stands, newest key first. ``ucarp_password`` is set exactly when the cluster is not strict.
-    ``moosefs`` is None on a witness.
+    ``moosefs`` is None on a witness, ``etcd`` unless it is the arbiter.
     """
 
     node_name: str
@@ -58,6 +72,7 @@ class DaemonSettings:
     unicast: bool
     election: ElectionSettings
     moosefs: MoosefsSettings | None
+    etcd: EtcdSettings | None
     http_host: str | None
     http_port: int | None
     key_text: str = field(repr=False)

@@ -12,7 +12,7 @@ from pycarpd.election.model import Arbiter, Member, TieBreak
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.timing import NS_PER_MS, master_down_interval_ns, skew_ns
 from pycarpd.invariant import invariant
-from pycarpd.settings import DaemonSettings, MoosefsSettings
+from pycarpd.settings import DaemonSettings, EtcdSettings, MoosefsSettings
 from pycarpd.wire.identity import node_id_of
 
 PRIORITY_FIRST = 254
@@ -107,6 +107,23 @@ def moosefs_settings(config: Config) -> MoosefsSettings | None:
     )
 
 
+def etcd_settings(config: Config, secrets: Secrets) -> EtcdSettings | None:
+    """Return how etcd is reached, or None where it is not the arbiter; the prefix ends with the VHID."""
+    section = config.etcd
+    if section is None:
+        return None
+    return EtcdSettings(
+        endpoints=section.endpoints,
+        prefix=f"{section.prefix}/{config.cluster.vhid}",
+        lease_s=section.lease_s,
+        ca_file=section.ca_file or "",
+        cert_file=section.cert_file or "",
+        cert_key_file=section.cert_key_file or "",
+        username=section.username or "",
+        password=secrets.etcd_password,
+    )
+
+
 def daemon_settings(config: Config, secrets: Secrets) -> DaemonSettings:
     """Return what the heartbeat and the worker are told."""
     cluster = config.cluster
@@ -128,6 +145,7 @@ def daemon_settings(config: Config, secrets: Secrets) -> DaemonSettings:
         unicast=cluster.unicast,
         election=election_settings(config),
         moosefs=moosefs_settings(config),
+        etcd=etcd_settings(config, secrets),
         http_host=host,
         http_port=port,
         key_text=secrets.key_text,

@@ -21,6 +21,7 @@ class Secrets:
 
     key_text: str = field(repr=False)
     ucarp_password: bytes | None = field(repr=False)
+    etcd_password: str = field(default="", repr=False)
 
 
 def check_files(config: Config) -> tuple[Report, ...]:
@@ -34,10 +35,12 @@ def read_secrets(config: Config) -> Secrets | tuple[Report, ...]:
     key_text = _key_text(Path(config.cluster.key_file))
     pass_file = config.cluster.ucarp_pass_file
     password = _ucarp_password(Path(pass_file)) if pass_file is not None else None
-    reports = tuple(each for part in (key_text, password) if isinstance(part, tuple) for each in part)
-    if isinstance(key_text, tuple) or isinstance(password, tuple):
-        return reports
-    return Secrets(key_text, password)
+    etcd_file = config.etcd.password_file if config.etcd is not None else None
+    etcd_password = _etcd_password(Path(etcd_file)) if etcd_file is not None else ""
+    parts = (key_text, password, etcd_password)
+    if isinstance(key_text, tuple) or isinstance(password, tuple) or isinstance(etcd_password, tuple):
+        return tuple(each for part in parts if isinstance(part, tuple) for each in part)
+    return Secrets(key_text, password, etcd_password)
 
 
 def _key_text(path: Path) -> str | tuple[Report, ...]:
@@ -69,6 +72,17 @@ def _ucarp_password(path: Path) -> bytes | tuple[Report, ...]:
         message = f"{path} holds no password that ucarp would take"
         return (report("ucarp-pass-bad", message, key="cluster.ucarp_pass_file", rule=rule),)
     return password
+
+
+def _etcd_password(path: Path) -> str | tuple[Report, ...]:
+    content = _read_secret(path, "etcd.password_file")
+    if isinstance(content, tuple):
+        return content
+    try:
+        return content.decode().split("\n", 1)[0].removesuffix("\r")
+    except UnicodeDecodeError:
+        message = f"{path} holds no text"
+        return (report("etcd-password-bad", message, key="etcd.password_file", rule="the first line is UTF-8 text"),)
 
 
 def _read_secret(path: Path, key: str) -> bytes | tuple[Report, ...]:

@@ -19,6 +19,7 @@ from pycarpd.config.schema import (
     ArchiveSection,
     ClusterSection,
     Config,
+    EtcdSection,
     HttpSection,
     MoosefsSection,
     NodeSection,
@@ -68,7 +69,7 @@ def _read(path: Path) -> str | tuple[Report, ...]:
 
 def _judge(raw: dict[str, Any]) -> Loaded | tuple[Report, ...]:
     reports = _unknown_sections(raw)
-    known: dict[str, Any] = {"moosefs": "moosefs" in raw}
+    known: dict[str, Any] = {"moosefs": "moosefs" in raw, "etcd": "etcd" in raw}
     sections: dict[str, Section] = {}
     for name, model in SECTIONS.items():
         if name not in raw and name in REQUIRED_SECTIONS:
@@ -146,4 +147,5 @@ def _assembled(sections: dict[str, Section]) -> Config:
         moosefs=cast("MoosefsSection | None", sections.get("moosefs")),
         archive=cast("ArchiveSection", sections["archive"]),
         http=cast("HttpSection | None", sections.get("http")),
+        etcd=cast("EtcdSection | None", sections.get("etcd")),
     )

@@ -42,6 +42,15 @@ REFUSALS: dict[str, str] = {
     "moosefs.metalogger_config": "a running metalogger was started from it",
     "moosefs.expected_metaid": "it was compared with the metadata when the daemon started",
     "moosefs": "a node becomes a candidate or a witness only by a restart",
+    "etcd": "two arbiters at once could elect two masters",
+    "etcd.endpoints": "two arbiters at once could elect two masters",
+    "etcd.prefix": "the term in force is kept there",
+    "etcd.lease_s": "the lease in force has another length",
+    "etcd.ca_file": "the connections to etcd are open with it",
+    "etcd.cert_file": "the connections to etcd are open with it",
+    "etcd.cert_key_file": "the connections to etcd are open with it",
+    "etcd.username": "the connections to etcd are open with it",
+    "etcd.password_file": "the connections to etcd are open with it",
     "http": "the listener is opened at the start",
     "http.listen": "the listener is opened at the start",
 }
@@ -74,7 +83,7 @@ def _refusal(key: str, value: Any) -> Report:
 def _flat(config: Config) -> dict[str, Any]:
     """Return key path to value; an absent table is one key of its own."""
     flat: dict[str, Any] = {}
-    for name in ("node", "cluster", "moosefs", "archive", "http"):
+    for name in ("node", "cluster", "moosefs", "archive", "http", "etcd"):
         section: Section | None = getattr(config, name)
         if section is None:
             flat[name] = "absent"

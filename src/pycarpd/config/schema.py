@@ -41,7 +41,7 @@ class ClusterSection(Section):
     key_file: Text
     members: dict[str, str] = Field(min_length=1, max_length=MEMBERS_MAX)
     witnesses: Words = ()
-    arbiter: Literal["majority", "none"] = "majority"
+    arbiter: Literal["majority", "etcd", "none"] = "majority"
     profile: Literal["default", "fast", "ucarp"] = "default"
     advert_interval_ms: int | None = Field(default=None, ge=5, le=60_000)
     missed_adverts: int | None = Field(default=None, ge=2, le=20)
@@ -65,6 +65,19 @@ class MoosefsSection(Section):
     expected_metaid: str | None = None
 
 
+class EtcdSection(Section):
+    """``[etcd]``: present exactly with ``arbiter = "etcd"``; the same on every member but for the files."""
+
+    endpoints: Words = Field(min_length=1, max_length=16)
+    prefix: str = Field(default="/pycarpd", min_length=2, max_length=256)
+    lease_s: int = Field(default=5, ge=2, le=60)
+    ca_file: Text | None = None
+    cert_file: Text | None = None
+    cert_key_file: Text | None = None
+    username: Text | None = None
+    password_file: Text | None = None
+
+
 class ArchiveSection(Section):
     """``[archive]``: how many sets of replaced files are kept; never fewer than the last seven days need."""
 
@@ -80,13 +93,14 @@ class HttpSection(Section):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A configuration whose every rule holds; ``moosefs`` is None on a witness, ``http`` without a listener."""
+    """A configuration whose every rule holds; ``moosefs``, ``http`` and ``etcd`` are None without such a table."""
 
     node: NodeSection
     cluster: ClusterSection
     moosefs: MoosefsSection | None
     archive: ArchiveSection
     http: HttpSection | None
+    etcd: EtcdSection | None
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -95,6 +109,7 @@ SECTIONS: dict[str, type[Section]] = {
     "moosefs": MoosefsSection,
     "archive": ArchiveSection,
     "http": HttpSection,
+    "etcd": EtcdSection,
 }
 REQUIRED_SECTIONS = ("node", "cluster")
 

@@ -65,6 +65,29 @@ BREACHES = [
     ("config-witness-with-moosefs", "vhid = 10", 'vhid = 10\nwitnesses = ["meta1"]'),
     ("config-candidate-without-moosefs", '[moosefs]\nalso_start = ["mfscgiserv"]', ""),
     ("config-two-nodes", THREE, TWO),
+    ("config-etcd-table", "vhid = 10", 'vhid = 10\narbiter = "etcd"'),
+    ("config-etcd-table", "[http]", '[etcd]\nendpoints = ["http://192.0.2.21:2379"]\n[http]'),
+    ("config-bad-endpoint", "[moosefs]", 'arbiter = "etcd"\n[etcd]\nendpoints = ["192.0.2.21:2379"]\n[moosefs]'),
+    (
+        "config-bad-endpoint",
+        "[moosefs]",
+        'arbiter = "etcd"\n[etcd]\nendpoints = ["http://192.0.2.21:2379/v3"]\n[moosefs]',
+    ),
+    (
+        "config-bad-prefix",
+        "[moosefs]",
+        'arbiter = "etcd"\n[etcd]\nendpoints = ["http://e:2379"]\nprefix = "pycarpd/"\n[moosefs]',
+    ),
+    (
+        "config-half-a-pair",
+        "[moosefs]",
+        'arbiter = "etcd"\n[etcd]\nendpoints = ["http://e:2379"]\nusername = "meta"\n[moosefs]',
+    ),
+    (
+        "config-half-a-pair",
+        "[moosefs]",
+        'arbiter = "etcd"\n[etcd]\nendpoints = ["http://e:2379"]\ncert_file = "/c"\n[moosefs]',
+    ),
     ("config-bad-vip", VIP, 'virtual_addresses = ["192.0.2.100"]'),
     ("config-bad-vip", VIP, 'virtual_addresses = ["vip/24"]'),
     ("config-bad-vip", VIP, 'virtual_addresses = ["224.0.0.1/4"]'),
@@ -140,7 +163,7 @@ def test_what_is_allowed_but_odd_is_a_note(code: str, old: str, new: str, cluste
         ("vhid = 10", "vhid = 10\npriority = 0", "config-bad-value", "cluster.priority"),
         ("vhid = 10", "vhid = 10\npriority = 255", "config-bad-value", "cluster.priority"),
         ("vhid = 10", 'vhid = 10\nprofile = "quick"', "config-bad-value", "cluster.profile"),
-        ("vhid = 10", 'vhid = 10\narbiter = "etcd"', "config-bad-value", "cluster.arbiter"),
+        ("vhid = 10", 'vhid = 10\narbiter = "raft"', "config-bad-value", "cluster.arbiter"),
         ("vhid = 10", 'vhid = 10\npreempt = "no"', "config-bad-value", "cluster.preempt"),
         (VIP, "virtual_addresses = []", "config-bad-value", "cluster.virtual_addresses"),
         (VIP, "virtual_addresses = [7]", "config-bad-value", "cluster.virtual_addresses[0]"),
@@ -218,7 +241,7 @@ def test_two_nodes_are_told_how_to_opt_in() -> None:
 
 
 def test_every_rule_reads_keys_that_exist() -> None:
-    known = {f"{name}.{key}" for name, model in SECTIONS.items() for key in model.model_fields} | {"moosefs"}
+    known = {f"{name}.{key}" for name, model in SECTIONS.items() for key in model.model_fields} | {"moosefs", "etcd"}
     for rule in RULES:
         assert set(rule.needs) <= known, rule.name
 

@@ -42,6 +42,7 @@ def daemon_settings(interface: str = "eth0", own_address: str = "192.0.2.11") ->
         unicast=False,
         election=election_settings(),
         moosefs=None,
+        etcd=None,
         http_host=None,
         http_port=None,
         key_text="ab" * 32,
