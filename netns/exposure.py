@@ -21,7 +21,6 @@ from netns.faults import find
 from netns.owner import Owner
 from netns.pycarpd import Settings
 from netns.theatre import Outcome, Play, Theatre
-from netns.topology import VIP
 
 OURS: Final = ("supervisor", "heartbeat", "worker")
 MINORITY_S: Final = 6.0
@@ -46,7 +45,6 @@ class Group:
 
 THREE: Final = Group("three hosts", 3, Settings(arbiter="majority"))
 WITNESS: Final = Group("two hosts and a witness", 3, Settings(arbiter="majority", witnesses=("m3",)))
-PAIR: Final = Group("two hosts, a majority", 2, Settings(arbiter="majority"))
 ALONE: Final = Group("two hosts, arbiter none", 2, Settings(arbiter="none"))
 
 
@@ -109,15 +107,6 @@ def _flapping(seconds: float, play: Play) -> None:
         play.sleep_until((boottime_ns() - play.began_ns) / 1e9 + dice.uniform(_FLAP_S, 3 * _FLAP_S))
 
 
-def _nobody_serves(play: Play) -> None:
-    """Cut a master of two off: neither is a majority, so nobody may answer until the cut is mended."""
-    play.inject("partition", play.cluster.clients[1])
-    play.sleep_until(MINORITY_S)
-    if play.cluster.topology.holders_of(VIP):
-        raise LaboratoryError(f"a minority serves: {play.cluster.topology.holders_of(VIP)}")
-    play.heal("partition")
-
-
 def _await_end_of(play: Play) -> None:
     """Wait until the old master's mfsmaster is ended: somebody else was elected."""
 
@@ -146,7 +135,6 @@ SCENARIOS: Final = (
     Scenario("link flaps for 15 s", THREE, partial(_flapping, 15.0)),
     Scenario("link flaps for 60 s", THREE, partial(_flapping, 60.0), is_long=True),
     Scenario("partition, a witness on the standby's side", WITNESS, _partition),
-    Scenario("partition, no third vote: nobody serves", PAIR, _nobody_serves),
     Scenario("partition, arbiter none: both serve", ALONE, _partition, can_split=True),
 )
 

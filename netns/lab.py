@@ -184,10 +184,12 @@ def exposure(
     """Play the scenarios of split brain and measure how long two hosts answered for the VIP in each."""
     reap()
     seen = []
-    for outcome in run(chosen(words, is_long=long), as_json, console.print):
-        seen.append(outcome)
-        console.print(f"  exposure {outcome.exposure_ms:.1f} ms, the client waited {outcome.gap_ms:.0f} ms")
-    console.print(table(seen))
+    try:
+        for outcome in run(chosen(words, is_long=long), as_json, console.print):
+            seen.append(outcome)
+            console.print(f"  exposure {outcome.exposure_ms:.1f} ms, the client waited {outcome.gap_ms:.0f} ms")
+    finally:
+        console.print(table(seen))
 
 
 def _wait_gone(record: Record) -> None:
