@@ -1,15 +1,16 @@
 """Old connections and the client port: listed, woken by tickles, kept out by the gate."""
 
 import errno
-import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
 from pycarpd.linux.connections import TcpPeer, list_connections
-from pycarpd.linux.gate import ClientGate, GateFaultCode
+from pycarpd.linux.gate import ClientGate
+from pycarpd.linux.latecomers import Latecomers
 from pycarpd.linux.tickle import send_tickles
 from tests.netns.linux_fixtures import Lab, eventually, in_child, laboratory, pair, wait_readable
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.netns
 
 VIP = "192.0.2.100"
 PORT = 9421
+RESET = 0x04
 
 
 @pytest.fixture
@@ -199,15 +201,58 @@ def test_a_gate_that_nobody_opens_opens_itself() -> None:
         in_child(body)
 
 
-def test_without_nft_the_gate_says_so() -> None:
+def test_held_ports_refuse_old_connections_and_drop_new_ones_until_they_are_released() -> None:
     with pair() as lab:
 
         def body() -> None:
-            os.environ["PATH"] = "/nonexistent"
             with lab.inside("a"):
-                for fault in (ClientGate(VIP, PORT).close(), ClientGate(VIP, PORT).is_closed()):
-                    assert fault is not None
-                    assert not isinstance(fault, bool)
-                    assert fault.code is GateFaultCode.NFT_MISSING
+                gate = ClientGate("192.0.2.1", PORT, held_ports=(PORT - 1, PORT - 2))
+                assert gate.release() is None
+                assert gate.close() is None
+            fates = [refused_or_dropped(lab, "192.0.2.1", PORT - n) for n in range(4)]
+            assert fates == ["dropped", "dropped", "dropped", "refused"]
+            old_connection = (socket.inet_aton("192.0.2.1"), PORT - 1, 5555)
+            with lab.inside("b"), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as ear:
+                ear.settimeout(10)
+                assert send_tickles("192.0.2.2", [old_connection]).sent == 1
+                assert ear.recv(1000)[33] & RESET
+            with lab.inside("a"):
+                assert gate.release() is None
+                assert gate.is_closed() is True
+            assert [refused_or_dropped(lab, "192.0.2.1", PORT - n) for n in range(3)] == [
+                "dropped",
+                "refused",
+                "refused",
+            ]
+
+        in_child(body)
+
+
+def test_a_connection_that_came_too_early_is_made_when_somebody_listens() -> None:
+    with pair() as lab:
+
+        def body() -> None:
+            with lab.inside("a"):
+                # What comes from outside stays dropped: only what was kept can open the connection.
+                rule = f"iifname eth0 tcp dport {PORT} tcp flags syn drop"
+                chain = f"chain input {{ type filter hook input priority 0\n {rule}\n }}"
+                subprocess.run(["nft", "-f", "-"], input=f"table ip t {{ {chain}\n }}".encode(), check=True, timeout=10)
+                kept = Latecomers("192.0.2.1", (PORT - 1, PORT))
+                assert kept.open() is None
+                assert kept.open() is None
+            clients = []
+            for _ in range(3):
+                with lab.inside("b"):
+                    clients.append(socket.socket())
+                clients[-1].setblocking(False)
+                with suppress(BlockingIOError):
+                    clients[-1].connect(("192.0.2.1", PORT))
+            assert refused_or_dropped(lab, "192.0.2.1", PORT - 2) == "refused"
+            server = listening(lab, "a")
+            with lab.inside("a"):
+                released = kept.release()
+            assert (released.count, released.fault) == (3, None)
+            assert {server.accept()[1] for _ in clients} == {each.getsockname() for each in clients}
+            assert kept.release().count == 0
 
         in_child(body)

@@ -23,6 +23,8 @@ SUBTRACT_X = 0x1C
 JUMP_EQUAL = 0x15
 JUMP_EQUAL_X = 0x1D
 JUMP_AT_LEAST = 0x35
+JUMP_ANY_BIT = 0x45
+AND = 0x54
 RETURN = 0x06
 ACCEPT_BYTES = 0x40000
 """The whole packet, whatever its length."""
@@ -31,6 +33,10 @@ Instruction = tuple[int, int, int, int]
 """Operation, jump if true, jump if false, operand."""
 
 
+_SYN = 0x02
+_ACK = 0x10
+_FRAGMENT_BITS = 0x3FFF
+"""More fragments, or an offset that is not zero."""
 _REFUSE = -1
 """A jump to the refusal, wherever that will stand."""
 
@@ -68,6 +74,27 @@ def advert_filter(
         (LOAD_BYTE_AT_X, 0, 0, 1),
         (JUMP_EQUAL, 0, _REFUSE, vhid),
         *(_shape_steps(shape) if shape is not None else ()),
+        (RETURN, 0, 0, ACCEPT_BYTES),
+    )
+    return (*(_resolved(step, len(steps) - at - 1) for at, step in enumerate(steps)), (RETURN, 0, 0, 0))
+
+
+def syn_filter(destination: bytes, ports: Sequence[int]) -> tuple[Instruction, ...]:
+    """Accept IPv4 packets to *destination* that open a TCP connection to one of *ports*; nothing fragmented."""
+    last = len(ports) - 1
+    steps = (
+        (LOAD_BYTE, 0, 0, 9),
+        (JUMP_EQUAL, 0, _REFUSE, socket.IPPROTO_TCP),
+        (LOAD_WORD, 0, 0, 16),
+        (JUMP_EQUAL, 0, _REFUSE, int.from_bytes(destination, "big")),
+        (LOAD_HALF, 0, 0, 6),
+        (JUMP_ANY_BIT, _REFUSE, 0, _FRAGMENT_BITS),
+        (LOAD_X_IP_HEADER_LENGTH, 0, 0, 0),
+        (LOAD_HALF_AT_X, 0, 0, 2),
+        *((JUMP_EQUAL, last - at, 0 if at < last else _REFUSE, port) for at, port in enumerate(ports)),
+        (LOAD_BYTE_AT_X, 0, 0, 13),
+        (AND, 0, 0, _SYN | _ACK),
+        (JUMP_EQUAL, 0, _REFUSE, _SYN),
         (RETURN, 0, 0, ACCEPT_BYTES),
     )
     return (*(_resolved(step, len(steps) - at - 1) for at, step in enumerate(steps)), (RETURN, 0, 0, 0))

@@ -50,15 +50,16 @@ class TableFlag(IntEnum):
 
 
 class KeyType(IntEnum):
-    """nft's own numbers for what a set's keys are, which let it list them as addresses."""
+    """nft's own numbers for what a set's keys are, which let it list them as addresses or ports."""
 
     IPV4 = 7
     IPV6 = 8
+    PORT = 13
 
     @property
     def key_bytes(self) -> int:
         """Return the length of one key."""
-        return 4 if self is KeyType.IPV4 else 16
+        return {KeyType.IPV4: 4, KeyType.IPV6: 16, KeyType.PORT: 2}[self]
 
 
 class Comparison(IntEnum):
@@ -98,7 +99,7 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class AddressSet:
-    """A set of addresses whose elements may have timeouts."""
+    """A set of addresses, or of ports, whose elements may have timeouts."""
 
     family: Family
     table: str
@@ -229,6 +230,17 @@ def compare(how: Comparison, value: bytes) -> bytes:
 def unless_in(set_name: str) -> bytes:
     """Return the expression that ends the rule if what was loaded is in the set."""
     return _expression("lookup", text(1, set_name), number(2, _DATA_REGISTER), number(5, _LOOKUP_INVERTED))
+
+
+def if_in(set_name: str) -> bytes:
+    """Return the expression that ends the rule unless what was loaded is in the set."""
+    return _expression("lookup", text(1, set_name), number(2, _DATA_REGISTER))
+
+
+def masked(mask: bytes) -> bytes:
+    """Return the expression that keeps only the bits of *mask* of what was loaded."""
+    registers = (number(1, _DATA_REGISTER), number(2, _DATA_REGISTER), number(3, len(mask)))
+    return _expression("bitwise", *registers, nested(4, attribute(1, mask)), nested(5, attribute(1, bytes(len(mask)))))
 
 
 def drop() -> bytes:
