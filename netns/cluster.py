@@ -23,8 +23,8 @@ from netns.watch import Change, read_changes
 
 REPOSITORY: Final = Path(__file__).parents[1]
 FIRST: Final = "m1"
-_MASTER_WITHIN_S: Final = 30.0
-_READY_WITHIN_S: Final = 60.0
+_MASTER_WITHIN_S: Final = 90.0
+_READY_WITHIN_S: Final = 120.0
 _FIRST_FILES: Final = 3
 _STEADY_S: Final = 1.5
 """Longer than it takes pycarpd to look at its files anew."""

@@ -21,7 +21,7 @@ import time
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from netns.commands import Completed, LaboratoryError, boottime_ns, bound_to_parent, eventually, run, spawn
 from netns.owner import Owner
@@ -46,6 +46,15 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that the client was given an error for."""
+
+    name: str
+    error: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class WriterReport:
     """What a writer saw: how many files, the longest time without one, and the errors it was given.
 
@@ -61,18 +70,50 @@ class WriterReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """An acknowledged file that is lost, short or wrong; ``inode`` 0 where it is lost."""
+
+    name: str
+    fate: str
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of the acknowledged files."""
+    """What became of the acknowledged files; ``directory`` is the inode of the one that they are in."""
 
     checked: int
-    lost: int
-    short: int
-    wrong: int
+    damages: tuple[Damage, ...] = ()
+    directory: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Return how many files are not there."""
+        return self._count("lost")
+
+    @property
+    def short(self) -> int:
+        """Return how many files are cut short."""
+        return self._count("short")
+
+    @property
+    def wrong(self) -> int:
+        """Return how many files have another content."""
+        return self._count("wrong")
+
+    def _count(self, fate: str) -> int:
+        return sum(each.fate == fate for each in self.damages)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the verdict that the verifying process has printed."""
+        fields = json.loads(text)
+        return cls(fields["checked"], tuple(Damage(**each) for each in fields["damages"]), fields["directory"])
 
     @property
     def is_good(self) -> bool:
         """True when every acknowledged byte is there."""
-        return not (self.lost or self.short or self.wrong)
+        return not self.damages
 
 
 def content_of(name: str) -> bytes:
@@ -124,6 +165,10 @@ class Writer:
         """Wait until so many files are acknowledged; raises LaboratoryError."""
         eventually(lambda: len(read_log(self.log)[0]) >= files, within_s, f"{files} files written")
 
+    def failures(self) -> list[Failure]:
+        """Return the files that the client was given an error for so far."""
+        return [Failure(**record) for record in _records(self.log) if "error" in record]
+
     def wait_after(self, moment_ns: int, within_s: float) -> Acknowledged:
         """Wait for the first file that was begun after a moment of CLOCK_BOOTTIME; raises LaboratoryError."""
 
@@ -154,7 +199,7 @@ class Writer:
         )
         if not completed.succeeded:
             raise LaboratoryError(completed.describe())
-        return Verdict(**json.loads(completed.output))
+        return Verdict.parse(completed.output)
 
 
 def _write_one(directory: Path, name: str) -> Acknowledged:
@@ -206,13 +251,17 @@ def _write_series(directory: Path, log: int, stop: Path, prefix: str) -> None:
 
 
 def _verify(directory: Path, log: Path) -> Verdict:
-    counts = {"lost": 0, "short": 0, "wrong": 0}
     files, _errors = read_log(log)
-    for file in files:
-        fate = _fate_of(directory, file)
-        if fate:
-            counts[fate] += 1
-    return Verdict(len(files), **counts)
+    fates = ((file, _fate_of(directory, file)) for file in files)
+    damages = tuple(Damage(file.name, fate, _inode_of(directory / file.name)) for file, fate in fates if fate)
+    return Verdict(len(files), damages, _inode_of(directory))
+
+
+def _inode_of(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _fate_of(directory: Path, file: Acknowledged) -> str:

@@ -28,12 +28,12 @@ def test_a_real_moosefs_loses_nothing_when_mfsmaster_is_killed_and_restored(owne
     assert cluster.topology.holders_of() == ["m1"]
     for standby in ("m2", "m3"):
         base = cluster.moosefs.data_path(standby) / "metadata_ml.mfs.back"
-        eventually(base.exists, 15.0, f"{standby} has downloaded a base")
+        eventually(base.exists, 30.0, f"{standby} has downloaded a base")
     writer = Writer(owner, cluster.mounts["c1"])
     writer.wait_for(50, 30.0)
     killed = inject(cluster, "kill", "m1", "mfsmaster")
-    eventually(lambda: not cluster.moosefs.serving_hosts(), 5.0, "mfsmaster is gone")
-    eventually(lambda: not cluster.topology.processes("m1"), 5.0, "its children are gone")
+    eventually(lambda: not cluster.moosefs.serving_hosts(), 30.0, "mfsmaster is gone")
+    eventually(lambda: not cluster.topology.processes("m1"), 30.0, "its children are gone")
     cluster.moosefs.start_master("m1", restore=True)
     resumed = writer.wait_after(killed.at_ns, 60.0)
     told = writer.stop()

@@ -26,16 +26,18 @@ from netns.pycarpd import Settings
 from netns.topology import VIP
 from netns.watch import Change
 from netns.writer import Acknowledged, Writer, WriterReport, read_log
+from tests.product.accounts import archives, branches, speaks_of, unexplained
 
 T = TypeVar("T")
 
-SETTLE_WITHIN_S = 60.0
-WRITES_WITHIN_S = 30.0
+SETTLE_WITHIN_S = 120.0
+WRITES_WITHIN_S = 60.0
 WRITERS = 2
 FILES_BEFORE = 20
 FILES_AFTER = 30
-STOP_WITHIN_S = 5.0
-GAP_MS = 10_000
+STOP_WITHIN_S = 15.0
+GAP_MS = 30_000
+"""Longer than any takeover here lasts on a busy machine by far; how quick one is, the benchmarks measure."""
 NS_PER_S = 1_000_000_000
 _names = (f"w{number}" for number in itertools.count(1))
 
@@ -44,7 +46,7 @@ class _Control(http.client.HTTPConnection):
     """The control socket of one pycarpd: a status in milliseconds, where pycarpctl takes a second of CPU time."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=3.0)
+        super().__init__("localhost", timeout=10.0)
         self._path = path
 
     def connect(self) -> None:
@@ -167,7 +169,7 @@ class Stage:
     def is_healthy(self) -> bool:
         """Tell whether the next scenario can use the cluster as it is."""
         try:
-            self.settle(20.0)
+            self.settle(60.0)
             return all(answers(mount) for mount in self.cluster.mounts.values())
         except (AssertionError, LaboratoryError):
             return False
@@ -183,16 +185,21 @@ class Stage:
         return master
 
     @contextmanager
-    def scenario(self, *, gap_ms: float = GAP_MS, may_lose: bool = False) -> Iterator["Scene"]:
+    def scenario(
+        self, *, gap_ms: float = GAP_MS, is_planned: bool = False, may_fail: bool = False
+    ) -> Iterator["Scene"]:
         """Let a client write all the while.
 
-        Afterwards the cluster is whole again, the client has gone on, waited no longer than *gap_ms*, and every file
-        that was acknowledged to it is there to the last byte (or, where it *may_lose* files, those that are there).
+        Afterwards the cluster is whole again, the client has gone on, waited no longer than *gap_ms*, and was given no
+        error (unless it *may_fail*, because two masters served). Every file that was acknowledged to it is there to
+        the last byte, but for those of which an operation speaks that a former master had not told anybody else; with
+        *is_planned* there is no such file.
 
         The client writes two files at a time. A chunk that mfsmaster had locked for a writer whose answer died with
         the host stays locked for two minutes: MooseFS makes that one file wait, whoever takes over.
         """
         client = self.cluster.clients[0]
+        older = archives(self.cluster)
         names = [next(_names) for _ in range(WRITERS)]
         writers = [Writer(self.owner, self.cluster.mounts[client], name) for name in names]
         try:
@@ -207,12 +214,23 @@ class Stage:
         mount = self.cluster.moosefs.mount(client, f"verify-{names[0]}")
         verdicts = [writer.verify(mount) for writer in writers]
         self.cluster.moosefs.unmount(mount)
-        for report, verdict in zip(reports, verdicts, strict=True):
-            assert verdict.is_good or (may_lose and not verdict.wrong), f"{verdict}"
-            assert verdict.checked == report.acknowledged
-            assert may_lose or not report.errors, f"the client was given errors: {report.errors[:3]}"
+        lost = self._lost_since(older, scene.successor)
+        for writer, told, verdict in zip(writers, reports, verdicts, strict=True):
+            assert verdict.checked == told.acknowledged
+            assert not unexplained(verdict, lost), f"{verdict}; lost operations: {lost}"
+            assert verdict.is_good or not is_planned, f"{verdict}; lost operations: {lost}"
+            failed = [f for f in writer.failures() if not speaks_of(f.name, verdict.directory, lost)]
+            assert may_fail or not failed, f"the client was given errors: {failed[:3]}"
         assert scene.longest_gap_ms() < gap_ms, f"{reports}"
-        assert self.settle(5.0) == scene.successor
+        assert self.settle(SETTLE_WITHIN_S) == scene.successor
+
+    def _lost_since(self, older: set[Path], master: str) -> list[str]:
+        """Return the operations that former masters have lost; a list of their own, where there is one, has them."""
+        left = branches(self.cluster, master, older)
+        for branch in left:
+            listed = branch.listed()
+            assert listed is None or set(branch.lost) <= set(listed), f"{listed}, but lost are {branch.lost}"
+        return [line for branch in left for line in branch.lost]
 
 
 def _stop(writers: list[Writer]) -> list[WriterReport]:

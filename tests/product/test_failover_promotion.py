@@ -7,7 +7,7 @@ import pytest
 from netns.topology import VIP
 from tests.product.stage import Stage, within
 
-pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(400)]
 PREFERRED = 254
 
 
@@ -54,9 +54,9 @@ def test_damaged_metadata_on_the_first_winner_passes_the_turn_on(stage: Stage) -
             assert scene.await_master(not_on=master) == second
             assert claimants(stage, crashed_ns, master)[:2] == [first, second], "the first winner tried, then the next"
             scene.await_writes()
-            within(lambda: stage.role(first) == "BACKUP", 20, f"{first} has given up")
+            within(lambda: stage.role(first) == "BACKUP", 60, f"{first} has given up")
             assert VIP not in stage.cluster.topology.addresses(first)
-            within(lambda: stage.cluster.moosefs.lock_holder(first, "mfsmetalogger"), 20, "its metalogger runs again")
+            within(lambda: stage.cluster.moosefs.lock_holder(first, "mfsmetalogger"), 60, "its metalogger runs again")
             base.write_bytes(whole)
             scene.heal("crash", master)
         assert scene.successor == second
@@ -81,7 +81,7 @@ def test_a_broken_configuration_on_the_first_winner_passes_the_turn_on(stage: St
             assert scene.await_master(not_on=master) == second
             assert claimants(stage, crashed_ns, master)[:2] == [first, second], "the first winner tried, then the next"
             scene.await_writes()
-            within(lambda: stage.role(first) == "BACKUP", 20, f"{first} has given up")
+            within(lambda: stage.role(first) == "BACKUP", 60, f"{first} has given up")
             assert before <= files_of(data), "what it had is back, if under a newer name"
             config.write_text(whole)
             scene.heal("crash", master)
