@@ -16,6 +16,7 @@ from rich.table import Table
 from benchmarks import hotpath as hot
 from benchmarks import takeover as crashes_of
 from benchmarks.contenders import entries
+from benchmarks.lease_commands import fence, jitter
 from benchmarks.stand import Stand, machine
 from benchmarks.summary import takeover_table
 from netns.cluster import Options
@@ -25,6 +26,8 @@ RESULTS = Path(__file__).parent / "results"
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 Raw = Annotated[Path | None, typer.Option("--json", help="Where the raw figures go, a JSON line each.")]
+app.command()(fence)
+app.command()(jitter)
 
 
 @app.callback()
