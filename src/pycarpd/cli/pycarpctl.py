@@ -37,7 +37,8 @@ EXAMPLES
   pycarpctl --json status           the same for scripts; the names in it are stable
   pycarpctl watch                   the same, live; Ctrl-C ends it
   pycarpctl pause                   this host neither takes over nor votes, until resume
-  pycarpctl resign                  on the master: give the role to the next candidate
+  pycarpctl switchover              on the master: move it to the best standby, nothing is lost
+  pycarpctl resign                  on the master: give the role away, whatever that may lose
   pycarpctl explain config-two-nodes
 """
 
@@ -142,6 +143,27 @@ def history(
         tell((report("history-damaged", f"{kept.damaged_lines} lines were skipped"),), as_json=False)
 
 
+@app.command(short_help="Move the master to another host without losing an operation.")
+def switchover(
+    context: typer.Context,
+    to: Annotated[str | None, typer.Option("--to", metavar="NODE", help="Who succeeds. [default: the best]")] = None,
+    yes: YesOption = False,
+    as_json: LocalJson = False,
+) -> None:
+    """Move the master to another host, asked of the master.
+
+    Clients are held, not refused, while the successor's files become level with the master's to the last version; only
+    then the old mfsmaster is ended and the successor promoted. Where anything is not level the master serves on and the
+    exit status is 1. Without --to the freshest standby succeeds, among equals the one with the highest priority. On a
+    terminal it asks first; it ends when the successor serves.
+    """
+    _confirm(f"The master moves to {to or 'the best standby'}; clients wait for about a second. Go on?", yes=yes)
+    arguments = {} if to is None else {"to": to}
+    with make_console(to_stderr=True).status("clients are held, files are made level, the successor starts ..."):
+        answer = _ask_command(context, "switchover", arguments)
+    _tell_answer(answer, as_json=as_json or context.obj.as_json)
+
+
 @app.command(short_help="Make this host's master give its role away.")
 def resign(context: typer.Context, yes: YesOption = False, as_json: LocalJson = False) -> None:
     """Make the master of this host give its role to the next candidate.
@@ -212,10 +234,16 @@ def _parsed(reply: Reply, model: type[M]) -> M | Report:
 
 
 def _command(context: typer.Context, name: str, *, as_json: bool) -> None:
-    as_json = as_json or context.obj.as_json
+    _tell_answer(_ask_command(context, name, {}), as_json=as_json or context.obj.as_json)
+
+
+def _ask_command(context: typer.Context, name: str, arguments: dict[str, str]) -> CommandAnswer | Report:
     client = _client(context)
-    reply = client if isinstance(client, Report) else client.post(f"/{name}", {})
-    answer = reply if isinstance(reply, Report) else _parsed(reply, CommandAnswer)
+    reply = client if isinstance(client, Report) else client.post(f"/{name}", arguments)
+    return reply if isinstance(reply, Report) else _parsed(reply, CommandAnswer)
+
+
+def _tell_answer(answer: CommandAnswer | Report, *, as_json: bool) -> NoReturn:
     if isinstance(answer, Report):
         _fail((answer,), as_json=as_json)
     if as_json:

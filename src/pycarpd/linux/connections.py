@@ -16,8 +16,11 @@ _SOCK_DIAG_BY_FAMILY = 20
 _ESTABLISHED = 1 << 1
 _REQUEST = struct.Struct("=IHHII BBBxI")
 _SOCKET_ID = struct.Struct(">HH16s16s4x8x")
+_QUEUES = struct.Struct("=II")
 _SOCKET_ID_OFFSET = 20
 """Of inet_diag_msg's socket id: after the netlink header and four bytes."""
+_QUEUES_OFFSET = _SOCKET_ID_OFFSET + _SOCKET_ID.size + 4
+"""Of its receive and send queues: after the socket id and a timer."""
 
 
 class TcpPeer(NamedTuple):
@@ -43,6 +46,22 @@ def list_connections(
             return answer
         peers.update(peer for local, peer in map(_peer, answer) if wanted in (None, local))
     return tuple(sorted(peers)[:CONNECTIONS_MAX])
+
+
+class QueuedBytes(NamedTuple):
+    """What lies in the queues of a service's connections: not read by the service, not acknowledged by its peers."""
+
+    unread: int
+    unsent: int
+
+
+def queued_bytes(service_port: int) -> QueuedBytes | SystemFault:
+    """Return what is queued in all established IPv4 connections to that port of this host."""
+    answer = exchange(_question(service_port), NLM_F_DUMP, "look at queues", _NETLINK_SOCK_DIAG)
+    if isinstance(answer, SystemFault):
+        return answer
+    queues = [_QUEUES.unpack_from(message.data, _QUEUES_OFFSET) for message in answer]
+    return QueuedBytes(sum(unread for unread, _ in queues), sum(unsent for _, unsent in queues))
 
 
 def _question(port: int) -> bytes:
