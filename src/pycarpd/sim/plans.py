@@ -61,6 +61,7 @@ def _serve(timeout_ns: int) -> tuple[StepSpec, ...]:
         StepSpec(TAKE_ADDRESS, ADDRESS_TIMEOUT_NS + timeout_ns, undo=_STOPS, commits=True),
         StepSpec("wake-servers", timeout_ns, on_failure=_REPORT),
         StepSpec("await-chunkservers", timeout_ns, on_failure=_REPORT),
+        StepSpec("release-locks", timeout_ns, on_failure=_REPORT),
         StepSpec("open-gate", timeout_ns, on_failure=_REPORT),
         StepSpec("wake-clients", timeout_ns, on_failure=_REPORT),
     )

@@ -41,6 +41,7 @@ class TakeoverSettings:
     """This host's MooseFS, frozen. ``uid`` and ``gid`` are WORKING_USER and WORKING_GROUP.
 
     ``start_timeout_ns`` bounds loading the metadata whatever its size; see liveness.start_timeout_ns().
+    ``replication_delay_s`` is mfsmaster's REPLICATIONS_DELAY_INIT.
     """
 
     data_path: Path
@@ -55,6 +56,7 @@ class TakeoverSettings:
     chunkserver_wait_ns: int = 2 * NS_PER_S
     keep: KeepBounds = field(default_factory=KeepBounds)
     probe_host: str = "127.0.0.1"
+    replication_delay_s: int = 60
 
 
 @dataclass(frozen=True, slots=True)

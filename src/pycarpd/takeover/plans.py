@@ -45,6 +45,7 @@ def settings_of(
         gid=owner[1],
         virtual_addresses=virtual_addresses,
         ports=Ports(master.matoml_listen_port, master.matocs_listen_port, master.matocl_listen_port),
+        replication_delay_s=master.replications_delay_init,
     )
 
 

@@ -15,6 +15,7 @@ from pycarpd.takeover.actions import ContextStep, to_seconds
 from pycarpd.takeover.assemble import assemble, discard_staging, install, preserve
 from pycarpd.takeover.context import NS_PER_S, Context, Request, TakeoverSettings
 from pycarpd.takeover.liveness import prove_live, start_mfsmaster
+from pycarpd.takeover.locks import release_locks
 from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec, UndoScope
 
 PROMOTE = "promote"
@@ -149,6 +150,7 @@ def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
         ),
         ContextStep(StepSpec("wake-servers", quick, on_failure=report), wake_servers),
         ContextStep(StepSpec("await-chunkservers", wait_ns, on_failure=report), await_chunkservers),
+        ContextStep(StepSpec("release-locks", quick, on_failure=report), release_locks),
         ContextStep(StepSpec("open-gate", quick, on_failure=report), actions.open_gates),
         ContextStep(StepSpec("wake-clients", quick, on_failure=report), wake_clients),
     )

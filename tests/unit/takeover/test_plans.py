@@ -45,6 +45,7 @@ def test_the_order_of_a_promotion_is_the_designs() -> None:
         "take-address",
         "wake-servers",
         "await-chunkservers",
+        "release-locks",
         "open-gate",
         "wake-clients",
         "start-metalogger",

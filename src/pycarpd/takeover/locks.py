@@ -1,0 +1,56 @@
+"""The step that unlocks the chunks whose writers' answers died with the old master.
+
+It comes when the chunkservers are back and clients are still kept out. What it cannot do is reported and waits for
+MooseFS's own timeout: a promotion never fails for it.
+"""
+
+import logging
+import threading
+from collections import Counter
+
+from pycarpd.moosefs.chunklocks import ChunkLock, find_locks
+from pycarpd.moosefs.exchange import ProbeFault, ProbeFaultCode
+from pycarpd.moosefs.layout import TAIL_NAME
+from pycarpd.moosefs.unlocking import REPLICATION_DELAY_MIN_S, KeptFor, Unlocked, unlock_chunks
+from pycarpd.takeover.context import Context, TakeoverSettings
+from pycarpd.takeover.step import StepFault
+
+logger = logging.getLogger(__name__)
+
+_UNLOCK_TIMEOUT_S = 2.0
+_LEFT = "LOCKS_LEFT"
+
+
+def release_locks(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Unlock what is left locked by the changelog that mfsmaster was started on."""
+    settings = context.settings
+    try:
+        locks = find_locks(settings.data_path / TAIL_NAME)
+    except OSError as error:
+        return StepFault("LOCKS_UNKNOWN", f"{error.filename or TAIL_NAME}: {error.strerror}")
+    if not locks:
+        return None
+    if settings.replication_delay_s < REPLICATION_DELAY_MIN_S:
+        return _left(len(locks), f"REPLICATIONS_DELAY_INIT is below {REPLICATION_DELAY_MIN_S}")
+    outcome = _unlock(settings, locks)
+    if isinstance(outcome, ProbeFault):
+        return _left(len(locks), outcome.detail)
+    logger.info("unlocked chunks of interrupted writes count=%d kept=%d", len(outcome.unlocked), len(outcome.kept))
+    # Nobody waits for a chunk that has left its file.
+    kept = Counter(why.value for _lock, why in outcome.kept if why is not KeptFor.MOVED)
+    reasons = ", ".join(f"{why} ({count})" for why, count in kept.items())
+    return _left(kept.total(), reasons) if kept else None
+
+
+def _left(count: int, why: str) -> StepFault:
+    return StepFault(_LEFT, f"chunks that stay locked for up to two minutes: {count}; {why}")
+
+
+def _unlock(settings: TakeoverSettings, locks: tuple[ChunkLock, ...]) -> Unlocked | ProbeFault:
+    """Try with the loopback address, then with the virtual ones: mfsexports.cfg may allow only hosts of the network."""
+    outcome: Unlocked | ProbeFault
+    for source in ("", *settings.virtual_addresses):
+        outcome = unlock_chunks(settings.probe_host, settings.ports.clients, locks, _UNLOCK_TIMEOUT_S, source)
+        if not isinstance(outcome, ProbeFault) or outcome.code is not ProbeFaultCode.NOT_ALLOWED:
+            break
+    return outcome

@@ -1,0 +1,62 @@
+"""The step that unlocks chunks: what it cannot do is a fault to be reported, whatever is in the way."""
+
+import socket
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pycarpd.moosefs.unlocking import REPLICATION_DELAY_MIN_S
+from pycarpd.takeover.context import Context, Ports, Request, TakeoverSettings
+from pycarpd.takeover.locks import release_locks
+from pycarpd.takeover.plans import make_context
+from pycarpd.takeover.step import StepFault
+from tests.own_network import ADDRESS, own_network
+
+LOCKED = "40: 1800000000|WRITE(8,0,1,0):7\n"
+UNLOCKED = LOCKED + "41: 1800000000|UNLOCK(7)\n"
+
+
+def context(data_path: Path, port: int = 1, delay_s: int = REPLICATION_DELAY_MIN_S) -> Context:
+    settings = TakeoverSettings(data_path, data_path / "m.cfg", data_path / "l.cfg", 0, 0, (), Ports(clients=port))
+    settings = replace(settings, probe_host=ADDRESS, replication_delay_s=delay_s)
+    return make_context(settings, Request("x", 3, 4), lambda: True, lambda: True)
+
+
+def release(ready: Context) -> StepFault | None:
+    return release_locks(ready, threading.Event())
+
+
+@pytest.mark.parametrize("text", [None, "", "40: 1800000000|ACCESS(1)\n", UNLOCKED])
+def test_without_locks_nobody_is_asked(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "changelog.0.mfs").write_text(text)
+    assert release(context(tmp_path)) is None
+
+
+def test_a_changelog_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "changelog.0.mfs").mkdir()
+    fault = release(context(tmp_path))
+    assert fault is not None
+    assert fault.code == "LOCKS_UNKNOWN"
+
+
+def test_a_mfsmaster_that_copies_chunks_at_once_keeps_its_locks(tmp_path: Path) -> None:
+    (tmp_path / "changelog.0.mfs").write_text(LOCKED)
+    fault = release(context(tmp_path, delay_s=REPLICATION_DELAY_MIN_S - 1))
+    assert fault is not None
+    assert fault.code == "LOCKS_LEFT"
+    assert "REPLICATIONS_DELAY_INIT" in fault.detail
+
+
+@pytest.mark.netns
+def test_a_mfsmaster_that_does_not_listen_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "changelog.0.mfs").write_text(LOCKED)
+    with own_network():
+        with socket.create_server((ADDRESS, 0)) as listener:
+            port = listener.getsockname()[1]
+        fault = release(context(tmp_path, port))
+    assert fault is not None
+    assert fault.code == "LOCKS_LEFT"
+    assert "1; nothing listens" in fault.detail
