@@ -77,6 +77,10 @@ class DaemonSettings:
     http_port: int | None
     key_text: str = field(repr=False)
     ucarp_password: bytes | None = field(repr=False)
+    fence_command: tuple[str, ...] = ()
+    fence_timeout_s: int = 30
+    watchdog: str = "off"
+    watchdog_device: str = "/dev/watchdog"
 
     @property
     def control_socket(self) -> str:

@@ -192,6 +192,22 @@ def resume(context: typer.Context, as_json: LocalJson = False) -> None:
     _command(context, "resume", as_json=as_json)
 
 
+@app.command("confirm-dead", short_help="Say that a lost member is dead for certain.")
+def confirm_dead(
+    context: typer.Context,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The member, by its name under cluster.members.")],
+    yes: YesOption = False,
+    as_json: LocalJson = False,
+) -> None:
+    """Say that a lost member is dead for certain, so that this host may serve although it could not be fenced.
+
+    Only where cluster.fence_command is set and has failed. Holds for ten minutes, or until the member is heard again.
+    On a terminal it asks first.
+    """
+    _confirm(f"If {node} serves still, there are two masters and one history is lost. Is it off for certain?", yes=yes)
+    _tell_answer(_ask_command(context, "confirm-dead", {"node": node}), as_json=as_json or context.obj.as_json)
+
+
 @app.command(short_help="Explain a report's code.")
 def explain(
     context: typer.Context,

@@ -150,6 +150,10 @@ def daemon_settings(config: Config, secrets: Secrets) -> DaemonSettings:
         http_port=port,
         key_text=secrets.key_text,
         ucarp_password=secrets.ucarp_password,
+        fence_command=cluster.fence_command,
+        fence_timeout_s=cluster.fence_timeout_s,
+        watchdog=config.node.watchdog,
+        watchdog_device=config.node.watchdog_device,
     )
 
 

@@ -344,6 +344,7 @@ def _absolute(key: str) -> Rule:
 PATH_KEYS = (
     "node.state_dir",
     "node.run_dir",
+    "node.watchdog_device",
     "cluster.key_file",
     "cluster.ucarp_pass_file",
     "etcd.ca_file",

@@ -30,6 +30,8 @@ class NodeSection(Section):
     name: Text
     state_dir: Text = "/var/lib/pycarpd"
     run_dir: Text = "/run/pycarpd"
+    watchdog: Literal["off", "automatic", "required"] = "off"
+    watchdog_device: Text = "/dev/watchdog"
 
 
 class ClusterSection(Section):
@@ -51,6 +53,8 @@ class ClusterSection(Section):
     ucarp_pass_file: Text | None = None
     tie_break: Literal["numeric", "ucarp-le"] | None = None
     unicast: bool = False
+    fence_command: Words = ()
+    fence_timeout_s: int = Field(default=30, ge=1, le=600)
 
 
 class MoosefsSection(Section):

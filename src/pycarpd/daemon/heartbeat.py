@@ -17,6 +17,7 @@ from pycarpd.daemon import messages as msg
 from pycarpd.daemon import news
 from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.connections import ConnectionBook
+from pycarpd.daemon.deadman import Deadman
 from pycarpd.daemon.fencing import FenceKeeper
 from pycarpd.daemon.lateness import Lateness
 from pycarpd.daemon.ports import Ports
@@ -36,6 +37,7 @@ from pycarpd.wire.receiver import Receiver
 from pycarpd.wire.verdict import Verdict
 
 STATUS_EVERY_NS = 250_000_000
+RESTING = frozenset({Role.INIT, Role.BACKUP, Role.FAULT})
 
 
 class Heartbeat:
@@ -64,6 +66,7 @@ class Heartbeat:
         cidrs = settings.virtual_addresses
         self._fence = FenceKeeper(settings.interface, tuple(str(ip_interface(c).ip) for c in cidrs), self._log)
         self._vip = VipKeeper(settings.interface, cidrs, self._ports.announce, self._log, self._fence)
+        self._deadman = Deadman(settings.watchdog, settings.watchdog_device, settings.run_dir, self._log)
         self._book = ConnectionBook()
         self._lateness = Lateness()
         self._timer = DeadlineTimer()
@@ -81,6 +84,7 @@ class Heartbeat:
         """Take part in the election until it has ended here."""
         now_ns = boottime_ns()
         self._ports.refresh(now_ns)
+        self._deadman.take_over()
         if not self._settings.election.me.is_witness:
             self._fence.prepare(is_address_present=self._vip.is_present())
         self._tell(ev.LinkChanged(self._ports.is_up), now_ns)
@@ -90,6 +94,7 @@ class Heartbeat:
             self._arm()
             self._epoll.poll(-1)
             self._round()
+        self._deadman.disarm()
         if not self._vip.is_attached and not self._worker.is_closed:
             self._fence.remove()  # whoever puts the address here next answers for it
         self._tell_status(boottime_ns())
@@ -139,6 +144,7 @@ class Heartbeat:
             self._lateness.note(now_ns - deadline_ns)
             self._tell(ev.TimeAdvanced(now_ns - deadline_ns), now_ns)
         self._vip.on_time(now_ns)
+        self._deadman.feed(now_ns, is_safe=self._vip.is_safe(now_ns))
         if now_ns >= self._status_due_ns:
             self._tell_status(now_ns)
 
@@ -215,7 +221,7 @@ class Heartbeat:
             case msg.MfsmasterGone(may_restart=may_restart):
                 self._tell(ev.MfsmasterLost(may_restart), now_ns)
             case msg.FreshnessNews(freshness=freshness, why_not=why_not):
-                self._tell(ev.FreshnessKnown(freshness, why_not), now_ns)
+                self._tell(ev.FreshnessKnown(freshness, why_not or self._deadman.why_not), now_ns)
             case msg.ConnectionsNews(connections=connections):
                 self._book.set_own(connections)
             case msg.OperatorNews(command=command):
@@ -271,6 +277,7 @@ class Heartbeat:
             case fx.RenewLease(until_ns=until_ns):
                 self._vip.renew(until_ns, now_ns)
             case fx.AttachVip(until_ns=until_ns):
+                self._deadman.arm()  # an adopted mfsmaster has had no promotion
                 self._vip.renew(until_ns, now_ns)
                 self._vip.attach(now_ns)
             case fx.DetachVip():
@@ -292,6 +299,8 @@ class Heartbeat:
         match effect:
             case fx.Persist(persistent=persistent):
                 return msg.PersistRequest(persistent)
+            case fx.StartPromotion(term=term) if not self._deadman.arm():
+                return msg.AbortRequest(term)
             case fx.StartPromotion(term=term):
                 return msg.PromoteRequest(term, self._book.known(now_ns))
             case fx.AbortPromotion(term=term):
@@ -324,6 +333,8 @@ class Heartbeat:
             msg.TransitionNews(transition.was, transition.role, transition.cause, transition.term, master)
         )
         self._status_due_ns = now_ns
+        if transition.role in RESTING:
+            self._deadman.disarm()
 
     def _tell_status(self, now_ns: int) -> None:
         self._status_due_ns = now_ns + STATUS_EVERY_NS
@@ -344,8 +355,8 @@ class Heartbeat:
         )
 
     def _degradations_now(self) -> tuple[Degradation, ...]:
-        fence = self._fence.degradation
-        return self._degradations if fence is None else (*self._degradations, fence)
+        found = (self._fence.degradation, self._deadman.degradation)
+        return (*self._degradations, *(each for each in found if each is not None))
 
     def _log(self, level: int, text: str) -> None:
         self._worker.send(msg.LogNews(level, text))

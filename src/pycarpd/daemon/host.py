@@ -55,6 +55,7 @@ def build_host(settings: DaemonSettings, moosefs: MoosefsSettings) -> Host:
         also_start=moosefs.also_start,
         start_timeout_ns=moosefs.start_timeout_s * NS_PER_S,
         keep=_keep_bounds(moosefs),
+        fence_timeout_ns=settings.fence_timeout_s * NS_PER_S if settings.fence_command else 0,
         probe_host=LOOPBACK if listens_on in ANY_HOST else listens_on,
     )
     return Host(

@@ -7,6 +7,7 @@ reported, since nobody waits for its end any more.
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pycarpd.takeover.plans import build_plan, make_context, rebuild
 from pycarpd.takeover.promote import PROMOTE
 from pycarpd.takeover.prune import label
 from pycarpd.takeover.records import OpenPlan
-from pycarpd.takeover.step import Plan, Verb
+from pycarpd.takeover.step import Plan, StepFault, Verb
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class PlanDesk:
         self._idle = asyncio.Event()
         self._idle.set()
         self.listener: Listener | None = None
+        self.fence: Callable[[threading.Event], StepFault | None] | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -172,6 +174,7 @@ class PlanDesk:
             old_connections=job.connections,
             follower=self._follower,
         )
+        context.fence = self.fence
         return build_plan(job.kind.value, self._takeover, request), context
 
     def _rebuild(self, interrupted: OpenPlan) -> tuple[Plan[Context], Context]:

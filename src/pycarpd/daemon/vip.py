@@ -61,6 +61,10 @@ class VipKeeper:
         """Return when ``on_time`` has something to do."""
         return self._announce_due_ns if self.is_attached else None
 
+    def is_safe(self, now_ns: int) -> bool:
+        """Tell whether the addresses are here only with a lease, or not at all."""
+        return not self.is_attached or now_ns < self._lease_until_ns
+
     def attach(self, now_ns: int) -> bool:
         """Put the addresses on the interface and announce them; False, with a log line, if one could not be put."""
         self.is_attached = True

@@ -26,6 +26,8 @@ from pycarpd.daemon.disk import Disk
 from pycarpd.daemon.host import Host
 from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
 from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
+from pycarpd.daemon.stonith import COMMAND as CONFIRM_DEAD
+from pycarpd.daemon.stonith import Stonith
 from pycarpd.daemon.watchman import Watchman
 from pycarpd.election.model import Role
 from pycarpd.linux.address import remove_address
@@ -64,6 +66,7 @@ class Worker:
         self._state_dir = Path(settings.state_dir)
         self._metaid = remembered_metaid(self._state_dir / METAID_FILE)
         self._board = Board(settings)
+        self._stonith = Stonith(lambda: self._settings, lambda: self._board.news)
         self._history = History(self._state_dir / HISTORY_FILE)
         self._disk = Disk(self._state_dir, lambda persistent: self._heartbeat.send(msg.Persisted(persistent)))
         self._role = Role.INIT
@@ -115,6 +118,7 @@ class Worker:
     async def _prepare_host(self, host: Host) -> None:
         loop = asyncio.get_running_loop()
         self._desk = PlanDesk(host.takeover, self._state_dir / JOURNAL_FILE, self._expected_metaid, host.follower)
+        self._desk.fence = self._stonith.fence
         self._desk.listener = Listener(
             ask_address=lambda term: self._heartbeat.send(msg.AttachRequest(term)),
             ended=self._on_plan_ended,
@@ -175,6 +179,8 @@ class Worker:
 
     async def command(self, name: str, args: Mapping[str, Any]) -> tuple[Report, ...]:
         """Pass an operator's command on to the election, or refuse it with the reason."""
+        if name == CONFIRM_DEAD:
+            return self._stonith.confirm(args)
         if args:
             return (report("command-bad-argument", f"{name} takes no arguments", key=next(iter(args))),)
         if name == "resign" and self._role not in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):

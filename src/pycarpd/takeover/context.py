@@ -1,5 +1,6 @@
 """What the steps of PROMOTE and DEMOTE work on: this host's services and files, and what the plan has learnt."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.takeover.datafiles import Kept
 from pycarpd.takeover.preserve import Preserved
 from pycarpd.takeover.prune import KeepBounds
+from pycarpd.takeover.step import StepFault
 
 NS_PER_S = 1_000_000_000
 
@@ -56,6 +58,8 @@ class TakeoverSettings:
     chunkserver_wait_ns: int = 2 * NS_PER_S
     keep: KeepBounds = field(default_factory=KeepBounds)
     probe_host: str = "127.0.0.1"
+    fence_timeout_ns: int = 0
+    """How long the site's fence command may take; 0 where there is none."""
     replication_delay_s: int = 60
 
 
@@ -109,6 +113,8 @@ class Context:
     start_timeout_ns: int | None = None
     operations_lost: int | None = None
     metalogger_was_running: bool = True
+    fence: Callable[[threading.Event], StepFault | None] | None = None
+    """Makes sure that the old master is dead, where a fence command is configured."""
 
     @property
     def kept(self) -> Kept:

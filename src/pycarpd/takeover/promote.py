@@ -17,6 +17,7 @@ from pycarpd.takeover.context import NS_PER_S, Context, Request, TakeoverSetting
 from pycarpd.takeover.liveness import prove_live, start_mfsmaster
 from pycarpd.takeover.locks import release_locks
 from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec, UndoScope
+from pycarpd.takeover.stonith import fence_steps
 
 PROMOTE = "promote"
 _PROBE_TIMEOUT_S = 5.0
@@ -101,7 +102,7 @@ def promote_plan(
     """Return the plan that makes this host serve; *parameters* travel in the journal."""
     # Where the address is still here, clients must not reach mfsmaster before its version was looked at.
     early_gate = (_gate_step("keep-clients-out"),) if request.is_address_held else ()
-    steps = (*_prepare_steps(), *early_gate, *_serve_steps(settings), *_report_steps())
+    steps = (*fence_steps(settings), *_prepare_steps(), *early_gate, *_serve_steps(settings), *_report_steps())
     return Plan(PROMOTE, plan_id, parameters, steps)
 
 
