@@ -50,13 +50,17 @@ ALONE: Final = Group("two hosts, arbiter none", 2, Settings(arbiter="none"))
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario; ``is_long`` leaves it to the long run, ``can_split`` says that two masters are to be expected."""
+    """One scenario; ``is_long`` leaves it to the long run.
+
+    ``can_split``: two masters are to be expected. ``may_return``: the old master may be elected again meanwhile.
+    """
 
     name: str
     group: Group
     act: Callable[[Play], None]
     is_long: bool = False
     can_split: bool = False
+    may_return: bool = False
 
 
 def _partition(play: Play) -> None:
@@ -132,8 +136,8 @@ SCENARIOS: Final = (
     Scenario("one-way cut: nothing reaches the master", THREE, partial(_cut_one_way, "in")),
     *_pauses(),
     Scenario("kill -9 of everything but mfsmaster", THREE, _killed),
-    Scenario("link flaps for 15 s", THREE, partial(_flapping, 15.0)),
-    Scenario("link flaps for 60 s", THREE, partial(_flapping, 60.0), is_long=True),
+    Scenario("link flaps for 15 s", THREE, partial(_flapping, 15.0), may_return=True),
+    Scenario("link flaps for 60 s", THREE, partial(_flapping, 60.0), is_long=True, may_return=True),
     Scenario("partition, a witness on the standby's side", WITNESS, _partition),
     Scenario("partition, arbiter none: both serve", ALONE, _partition, can_split=True),
 )

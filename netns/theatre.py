@@ -51,6 +51,12 @@ class Outcome:
     answers: int
     stretches: tuple[Stretch, ...] = ()
 
+    @property
+    def has_returned(self) -> bool:
+        """Tell whether the old master answered again after another host had."""
+        first_ns = min((s.began_ns for s in self.stretches if s.host != self.master), default=None)
+        return first_ns is not None and any(s.host == self.master and s.ended_ns > first_ns for s in self.stretches)
+
 
 @dataclass(slots=True)
 class Play:
