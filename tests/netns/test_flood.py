@@ -9,6 +9,7 @@ import json
 import random
 import re
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ OFFERED_AT_LEAST = 40_000
 FLOOD_S = 10.0
 LEASE_S = 0.75
 """Three intervals: a master that says nothing for so long has lost its right to serve."""
+STALL_LOOK_S = 0.01
+STALL_S_MAX = 0.25
+"""A third of the lease: on a machine that stops everybody for longer, a master falls silent without any flood."""
 RESIDENT_GROWTH_MAX = 4 << 20
 IPV4_BYTES = 20
 MAC_BYTES = 32
@@ -45,15 +49,21 @@ ATTACKER = "u1"
 OTHER = {"m1": "m2", "m2": "m1"}
 
 
+def make_master(cluster: Cluster) -> None:
+    """See that m1 serves and m2 could take over."""
+    if cluster.wait_ready(60.0) != "m1":
+        cluster.daemons.control("m2", "resign")
+        cluster.wait_role("m1", "MASTER", 60.0)
+        cluster.wait_standby("m2", 60.0)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Two hosts, m1 the master, and the attacker; the capture has ended, since a flood would fill the disk with it."""
     with Owner() as owner:
         built = Cluster.build(owner, Options(hosts=2, chunkservers=0, clients=0, others=1))
         built.start()
-        if built.wait_ready(60.0) != "m1":
-            built.daemons.control("m2", "resign")
-            built.wait_role("m1", "MASTER", 30.0)
+        make_master(built)
         assert built.capture is not None
         eventually(lambda: min(len(recorded(built, host)) for host in OTHER) >= 20, 30.0, "adverts are recorded")
         captures = [process for process in built.topology.processes(SWITCH) if process.command == "tcpdump"]
@@ -152,6 +162,27 @@ class Listening:
         return max(later - earlier for earlier, later in pairwise(times))
 
 
+class Stalls:
+    """A thread that only sleeps, and how long it was kept from that: what this machine does to everybody."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        before = time.monotonic()
+        while not self._stop.wait(STALL_LOOK_S):
+            now = time.monotonic()
+            self.longest_s, before = max(self.longest_s, now - before - STALL_LOOK_S), now
+
+    def end(self) -> float:
+        self._stop.set()
+        self._thread.join()
+        return self.longest_s
+
+
 def start_flood(cluster: Cluster, target: str, seconds: float) -> Path:
     """Start the attacker; return the file that it will say its sum in."""
     outcome = cluster.directory / f"flood-{target}.json"
@@ -164,23 +195,28 @@ def start_flood(cluster: Cluster, target: str, seconds: float) -> Path:
 
 @pytest.mark.parametrize("target", ["m2", "m1"], ids=["the backup", "the master"])
 def test_a_flood_moves_nothing(cluster: Cluster, target: str) -> None:
-    cluster.wait_standby("m2", 30.0)
+    make_master(cluster)
     before = {host: Position.of(cluster, host) for host in OTHER}
     assert (before["m1"].role, before["m2"].role) == ("MASTER", "BACKUP")
     resident, received, judged = (f(cluster, target) for f in (resident_bytes, received_by, junk_judged))
     addresses = len(cluster.changes())
     listening = Listening(cluster, "m1")
+    stalls = Stalls()
 
     outcome = start_flood(cluster, target, FLOOD_S)
+    seen = []
     for _ in range(int(FLOOD_S) + 1):
         time.sleep(1.0)
-        assert {host: Position.of(cluster, host) for host in OTHER} == before
-        assert cluster.topology.holders_of(VIP) == ["m1"]
+        seen.append(({host: Position.of(cluster, host) for host in OTHER}, cluster.topology.holders_of(VIP)))
     told = json.loads(eventually(outcome.read_text, 30.0, "the attacker has ended"))
+    stalled_s, silent_s = stalls.end(), listening.longest_silence_s()
+    if stalled_s > STALL_S_MAX:
+        pytest.skip(f"this machine stands still for {stalled_s:.2f} s at a time: nothing can be told of the flood")
 
+    assert all(each == (before, ["m1"]) for each in seen), seen
     offered = (received_by(cluster, target) - received) / told["seconds"]
     assert offered >= OFFERED_AT_LEAST, told
-    assert listening.longest_silence_s() < LEASE_S
+    assert silent_s < LEASE_S
     assert resident_bytes(cluster, target) - resident < RESIDENT_GROWTH_MAX
     assert junk_judged(cluster, target) - judged > OFFERED_AT_LEAST
     assert {host: Position.of(cluster, host) for host in OTHER} == before
@@ -189,12 +225,12 @@ def test_a_flood_moves_nothing(cluster: Cluster, target: str) -> None:
 
 
 def test_a_flood_does_not_prevent_a_takeover(cluster: Cluster) -> None:
-    cluster.wait_standby("m2", 30.0)
+    make_master(cluster)
     term = Position.of(cluster, "m2").term
     start_flood(cluster, "m2", 3 * FLOOD_S)
     time.sleep(1.0)
     inject(cluster, "crash", "m1")
-    cluster.wait_role("m2", "MASTER", 3 * FLOOD_S + 15.0)
+    cluster.wait_role("m2", "MASTER", 3 * FLOOD_S + 60.0)
     assert Position.of(cluster, "m2").term > term
     eventually(lambda: cluster.topology.holders_of(VIP) == ["m2"], 30.0, "the VIP is on m2 alone")
     heal(cluster, "crash", "m1")
