@@ -108,7 +108,8 @@ class ChainIndex:
 
 def _identity(path: Path) -> tuple[int, int]:
     try:
-        status = path.stat()
+        # A link that leads nowhere stays one; only a file that was there a moment ago is being worked on.
+        status = path.lstat() if path.is_symlink() else path.stat()
     except FileNotFoundError:
         raise FileChangedError from None
     return status.st_dev, status.st_ino
