@@ -28,6 +28,8 @@ from netns.writer import Verdict, Writer, WriterReport, read_log
 GAP_LIMIT_MS: Final = {"default": 3000.0, "fast": 3000.0, "ucarp": 7000.0}
 _FATES: Final = ("lost", "short", "wrong")
 _CLIENTS: Final = 2
+_CHUNKSERVERS: Final = 2
+"""As many as a chunk has copies: MooseFS lets nobody write to less in the first ten seconds after a start."""
 _FILES_BEFORE: Final = 100
 _FILES_AFTER: Final = 100
 _WRITES_WITHIN_S: Final = 30.0
@@ -73,8 +75,7 @@ class Story:
         stuck = self.writer.stuck if self.writer else None
         return [
             Check("the writer's longest gap", _ms(gap), f"below {_ms(limit)}", gap is not None and gap < limit),
-            # Not pycarpd's to mend: MooseFS keeps the chunk locked whose writer had its answer die with the master.
-            Check("files that wait for a lock", _count(stuck), "0 or 1", stuck in (0, 1)),
+            Check("files that wait for a lock", _count(stuck), "0", stuck == 0),
             Check("write errors at the client", _count(errors), "0", errors == 0),
             Check("acknowledged files checked", _count(checked), "all", bool(checked)),
             *(Check(f"  of them {fate}", _count(counts.get(fate)), "0", counts.get(fate) == 0) for fate in _FATES),
@@ -264,7 +265,7 @@ def demo(
 ) -> None:
     """Crash the master of a real MooseFS while a client writes, and judge the takeover from outside.
 
-    Three metadata hosts, a chunkserver and two clients with real mounts, each in a network namespace. Ends with 0
+    Three metadata hosts, two chunkservers and two clients with real mounts, each in a network namespace. Ends with 0
     when the clients waited less than the limit, every acknowledged file is whole, and the crashed host came back
     as a BACKUP that could take over.
     """
@@ -273,7 +274,9 @@ def demo(
     story = Story(profile)
     screen.start()
     try:
-        play(story, Options(hosts=hosts, clients=_CLIENTS, settings=Settings(profile, arbiter)), screen, keep=keep)
+        settings = Settings(profile, arbiter)
+        options = Options(hosts=hosts, chunkservers=_CHUNKSERVERS, clients=_CLIENTS, settings=settings)
+        play(story, options, screen, keep=keep)
     finally:
         screen.stop()
     screen.console.print(_verdict(story))
