@@ -33,13 +33,13 @@ class Directory:
     history: History
     files: dict[str, bytes]
     extra: list[Callable[[Path], None]] = field(default_factory=list)
-    home: dict[str, bytes] = field(default_factory=dict)
+    elsewhere: dict[str, bytes] = field(default_factory=dict)
 
-    def write(self, path: Path, home: Path) -> None:
-        """Put it on disk; *home* is mfsmaster's home directory."""
+    def write(self, path: Path, elsewhere: Path) -> None:
+        """Put it on disk; *elsewhere* is a directory outside, for emergency saves."""
         path.mkdir(parents=True)
-        home.mkdir(parents=True)
-        for directory, files in ((path, self.files), (home, self.home)):
+        elsewhere.mkdir(parents=True)
+        for directory, files in ((path, self.files), (elsewhere, self.elsewhere)):
             for name, content in files.items():
                 (directory / name).write_bytes(content)
         for each in self.extra:
@@ -428,13 +428,13 @@ def emergency_save_in_the_directory(d: Directory, h: History) -> None:
 
 @case(RefusalCode.EMERGENCY_SAVE)
 def emergency_save_outside_the_directory(d: Directory, h: History) -> None:
-    d.home[EMERGENCY] = h.bases[h.last + 1]
+    d.elsewhere[EMERGENCY] = h.bases[h.last + 1]
     d.files[STREAM] = h.log(SPLIT + 1, h.last - 50)
 
 
 @case(0)
 def old_emergency_save_outside_the_directory(d: Directory, h: History) -> None:
-    d.home[EMERGENCY] = h.bases[3000]
+    d.elsewhere[EMERGENCY] = h.bases[3000]
 
 
 @case(0)

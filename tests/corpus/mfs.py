@@ -45,16 +45,21 @@ def restore(data: Path) -> bool:
     config = data.with_name(f"{data.name}-config") / "mfsmaster.cfg"
     config.parent.mkdir(exist_ok=True)
     write_config(data, config)
-    return _run(config, {}, "-a", "restore") == 0 and (data / "metadata.mfs").exists()
+    return _run(config, (), "-a", "restore") == 0 and (data / "metadata.mfs").exists()
 
 
-def start(data: Path, port: int, home: Path) -> Ran:
-    """Run ``mfsmaster -a start`` on *data*, ask what it serves, and kill it."""
+def start(data: Path, port: int, elsewhere: Path) -> Ran:
+    """Run ``mfsmaster -a start`` on *data*, ask what it serves, and kill it.
+
+    It sees *elsewhere* in the place of one of the directories that it looks for emergency saves in.
+    """
     config = data.with_name(f"{data.name}-config") / "mfsmaster.cfg"
     config.parent.mkdir(exist_ok=True)
     write_config(data, config, port)
     try:
-        exit_status = _run(config, {"HOME": str(home)}, "-a", "start", timeout_s=_START_TIMEOUT_S)
+        replaced = f'mount --bind {elsewhere} /usr/local/share && exec "$0" "$@"'
+        launcher = ("unshare", "--mount", "sh", "-c", replaced)
+        exit_status = _run(config, launcher, "-a", "start", timeout_s=_START_TIMEOUT_S)
         live = probe(ADDRESS, port, 5.0)
         if isinstance(live, LiveMaster):
             return Ran(exit_status, live.version, live.metaid)
@@ -79,15 +84,14 @@ def tree_of(metadata: Path) -> list[str]:
     return sorted(line for line in lines if not line.startswith("#") and not _VERSION.search(line))
 
 
-def _run(config: Path, environment: dict[str, str], *arguments: str, timeout_s: float = _TIMEOUT_S) -> int:
+def _run(config: Path, launcher: tuple[str, ...], *arguments: str, timeout_s: float = _TIMEOUT_S) -> int:
     with (config.parent / "output").open("ab") as output:
         return subprocess.run(
-            ("mfsmaster", "-c", str(config), *arguments),
+            (*launcher, "mfsmaster", "-c", str(config), *arguments),
             stdin=subprocess.DEVNULL,
             # A daemon keeps its parent's output open: to a file, or the wait would be for it.
             stdout=output,
             stderr=output,
-            env=os.environ | environment,
             timeout=timeout_s,
             check=False,
         ).returncode

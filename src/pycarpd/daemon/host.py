@@ -30,7 +30,8 @@ class Host:
 
     def __post_init__(self) -> None:
         data_path = self.takeover.data_path
-        follower = ChainFollower(data_path, Kept(data_path).prepared, emergency_directories())
+        elsewhere = emergency_directories(data_path, self.takeover.uid)
+        follower = ChainFollower(data_path, Kept(data_path).prepared, elsewhere)
         object.__setattr__(self, "follower", follower)
 
 

@@ -6,6 +6,7 @@ the hang timeout, is lost like one that died (a connection that is accepted prov
 """
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from pycarpd.election.model import Freshness, PeerConnection
 from pycarpd.linux.clock import boottime_ns
 from pycarpd.linux.connections import list_connections
 from pycarpd.linux.faults import SystemFault
+from pycarpd.moosefs.bases import UNKNOWABLE_METAID
 from pycarpd.moosefs.chain import Chain
 from pycarpd.moosefs.probe import LiveMaster, probe
 from pycarpd.takeover.datafiles import is_own
 
 logger = logging.getLogger(__name__)
 
+_METAID = re.compile(r"[0-9a-f]{16}\n?")
 NS_PER_S = 1_000_000_000
 ROUND_S = 0.5
 PROBE_TIMEOUT_S = 2.0
@@ -165,8 +168,20 @@ def finds_serving(host: Host, expected_metaid: int | None) -> bool:
 
 
 def remembered_metaid(path: Path) -> int | None:
-    """Return the metaid of the file system that this host has served, None if it has served none yet."""
+    """Return the metaid of the file system that this host has served, None if it has served none yet.
+
+    A file that cannot be read any more is not the same as none: then no file system is known to be the right one, and
+    UNKNOWABLE_METAID is returned, with which nothing is proved and nothing is adopted.
+    """
     try:
-        return int(path.read_text(encoding="ascii"), 16)
-    except (FileNotFoundError, ValueError):
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError):
+        logger.exception("the remembered metaid cannot be read path=%s", path)
+        return UNKNOWABLE_METAID
+    if _METAID.fullmatch(text):
+        return int(text, 16)
+    hint = "set [moosefs] expected_metaid, or remove the file"
+    logger.error("the remembered metaid is damaged path=%s text=%r hint=%s", path, text[:40], hint)
+    return UNKNOWABLE_METAID

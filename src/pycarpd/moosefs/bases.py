@@ -7,6 +7,8 @@ from pathlib import Path
 from pycarpd.moosefs.metadata import MetadataFault, MetadataWalk, walk
 from pycarpd.moosefs.proof import ChainRefusal, RefusalCode
 
+UNKNOWABLE_METAID = 0
+"""What to expect where a file system has been served and its metaid is lost: no whole metadata file has this one."""
 _NEVER_A_BASE = ("metadata.crc",)
 
 
@@ -64,6 +66,12 @@ class Bases:
         if len(ids) > 1:
             detail = "metadata files of different file systems: " + ", ".join(f"{i:#018x}" for i in ids)
             return ChainRefusal(RefusalCode.METAID_MIXED, detail, where=names_of(ids.values()))
+        if expected_metaid == UNKNOWABLE_METAID:
+            detail = (
+                f"metaid {self.metaid:#018x} was found, and what is expected cannot be read any more: "
+                "set [moosefs] expected_metaid"
+            )
+            return ChainRefusal(RefusalCode.METAID_UNEXPECTED, detail, where=names_of(ids.values()))
         if expected_metaid is not None and self.metaid != expected_metaid:
             detail = f"metaid {self.metaid:#018x} was found, {expected_metaid:#018x} is expected"
             return ChainRefusal(RefusalCode.METAID_UNEXPECTED, detail, where=names_of(ids.values()))

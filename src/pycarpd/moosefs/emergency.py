@@ -7,7 +7,8 @@ and a save may be of a history that was given up since, so it is not used here. 
 is not proved to be served either: refused, until somebody has moved the save into the directory, or away.
 """
 
-import os
+import contextlib
+import pwd
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,10 +20,12 @@ _PLACES = ("", "tmp", "var", "usr", "usr/share", "usr/local", "usr/local/var", "
 _IGNORED_BY_MFSMASTER = (MetadataFaultCode.NO_END_MARK, MetadataFaultCode.TOO_SHORT, MetadataFaultCode.UNREADABLE)
 
 
-def emergency_directories() -> tuple[Path, ...]:
-    """Return where a mfsmaster that is started by this process looks for emergency saves outside DATA_PATH."""
-    home = os.environ.get("HOME", "")
-    return (*((Path(home),) if home else ()), *(Path("/", place) for place in _PLACES))
+def emergency_directories(data_path: Path, uid: int) -> tuple[Path, ...]:
+    """Return where a mfsmaster that runs as user *uid* looks for emergency saves outside *data_path*."""
+    places = [Path("/", place) for place in _PLACES]
+    with contextlib.suppress(KeyError):
+        places.append(Path(pwd.getpwuid(uid).pw_dir))
+    return tuple(place for place in places if place.resolve() != data_path.resolve())
 
 
 def in_the_way(chain: Chain, elsewhere: Iterable[Path]) -> ChainRefusal | None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pycarpd.daemon.host import Host
-from pycarpd.daemon.patient import Findings, Patient, finds_serving
+from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
+from pycarpd.moosefs.bases import UNKNOWABLE_METAID
+from pycarpd.moosefs.chain import ChainRefusal, RefusalCode, prove
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
 from pycarpd.takeover.context import Ports, TakeoverSettings
 from tests.own_network import ADDRESS, own_network
@@ -92,3 +94,21 @@ def look(data_path: Path) -> Findings:
     assert has_looked.wait(20)
     patient.stop()
     return found[0]
+
+
+def test_a_remembered_metaid_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "metaid"
+    assert remembered_metaid(path) is None
+    path.write_text(f"{METAID:016x}\n")
+    assert remembered_metaid(path) == METAID
+
+
+@pytest.mark.parametrize("damage", [b"", bytes(17), b"6b03b6589149204\n", b"\xff" * 17, b"-b03b6589149204a\n"])
+def test_a_damaged_memory_is_not_the_same_as_none(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "metaid").write_bytes(damage)
+    expected = remembered_metaid(tmp_path / "metaid")
+    assert expected == UNKNOWABLE_METAID
+    refusal = prove(fill(tmp_path, {"metadata.mfs": metadata(500)}), expected_metaid=expected)
+    assert isinstance(refusal, ChainRefusal)
+    assert refusal.code is RefusalCode.METAID_UNEXPECTED
+    assert "expected_metaid" in refusal.text
