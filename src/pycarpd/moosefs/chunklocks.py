@@ -12,21 +12,24 @@ mfsmaster itself knows for which client it is.
 
 import os
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
-LOCK_TIMEOUT_S = 120
+WINDOW_S = 30
+"""Only locks of the last so many seconds count. A client writes for half a minute at most before it says
+that it is done or asks again (writedata.c), and one that asked in vain had asked just before the end: for an older
+lock nobody waits but other clients, as ever."""
 LOCKS_MAX = 4096
 """More than a master that lets clients write has at a time; the newest are returned."""
-_SCAN_BYTES_MAX = 16 * 1024 * 1024
-"""Two minutes of two thousand changes a second. Read in some 0.2 s."""
+_SCAN_BYTES_MAX = 4 * 1024 * 1024
+"""Half a minute of three thousand changes a second; read in some 60 ms."""
 _LINE = re.compile(
-    rb"^[0-9]{1,20}: ([0-9]{1,10})\|(?:(?:WRITE|TRUNC)\(([0-9]{1,10}),([0-9]{1,10})[0-9,]*\):([0-9]{1,20})"
+    rb"^[0-9]{1,20}: [0-9]{1,10}\|(?:(?:WRITE|TRUNC)\(([0-9]{1,10}),([0-9]{1,10})[0-9,]*\):([0-9]{1,20})"
     rb"|UNLOCK\(([0-9]{1,20})\)|ROLLBACK\([0-9]+,[0-9]+,[0-9]+,([0-9]{1,20})\)|CHUNKDEL\(([0-9]{1,20}),[0-9]+\))$",
     re.MULTILINE,
 )
-_TIME = re.compile(rb"^[0-9]{1,20}: ([0-9]{1,10})\|", re.MULTILINE)
-_LAST_LINES_BYTES = 256 * 1024
+_HEAD = re.compile(rb"([0-9]{1,20}): ([0-9]{1,10})\|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +41,45 @@ class ChunkLock:
     chunkid: int
 
 
-def find_locks(changelog: Path) -> tuple[ChunkLock, ...]:
+def find_locks(changelog: Path, version: int | None = None) -> tuple[ChunkLock, ...]:
     """Return the chunks that are locked after the last line of *changelog*, the longest locked first.
 
-    Locks that had run out by the time of its last line are left out. A missing file has none; raises OSError.
+    Locks from before the window are left out. It ends with the last line, or where a mfsmaster has begun at *version*
+    and written on: with the line before that. A missing file has no locks; raises OSError.
     """
     try:
-        lines = _last_bytes(changelog)
+        lines = _last_lines(changelog, version)
     except FileNotFoundError:
         return ()
-    locked: dict[int, tuple[int, ChunkLock]] = {}
-    for match in _LINE.finditer(lines):
-        at, inode, index, chunk, *gone = match.groups()
+    locked: dict[int, ChunkLock] = {}
+    for match in _LINE.finditer(b"\n".join(lines)):
+        inode, index, chunk, *gone = match.groups()
         for chunkid in (chunk, *gone):
             locked.pop(int(chunkid or 0), None)
         if chunk is not None:
-            locked[int(chunk)] = int(at), ChunkLock(int(inode), int(index), int(chunk))
-    times = _TIME.findall(lines, max(0, len(lines) - _LAST_LINES_BYTES))
-    oldest = int(times[-1]) - LOCK_TIMEOUT_S if times else 0
-    return tuple(lock for at, lock in locked.values() if at >= oldest)[-LOCKS_MAX:]
+            locked[int(chunk)] = ChunkLock(int(inode), int(index), int(chunk))
+    return tuple(locked.values())[-LOCKS_MAX:]
 
 
-def _last_bytes(changelog: Path) -> bytes:
-    """Return the end of the file, from the beginning of a line to the end of one."""
+def _last_lines(changelog: Path, version: int | None) -> list[bytes]:
+    """Return the whole lines of the window: times only rise, unless somebody sets the clock."""
     with changelog.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = max(0, size - _SCAN_BYTES_MAX)
-        block = os.pread(file.fileno(), size - start, start)
-    begin = block.find(b"\n") + 1 if start else 0
-    return block[begin : block.rfind(b"\n") + 1]
+        lines = os.pread(file.fileno(), size - start, start).split(b"\n")
+    # Before the first newline of a part is half a line, behind the last one a torn one.
+    lines = lines[bool(start) : -1]
+    end = len(lines) if version is None else bisect_left(lines, version, key=_number_of)
+    return lines[bisect_left(lines, _time_of(lines[end - 1]) - WINDOW_S, 0, end, key=_time_of) :] if end else []
+
+
+def _number_of(line: bytes) -> int:
+    """Return a line's number; 0 for one that has none."""
+    match = _HEAD.match(line)
+    return int(match[1]) if match else 0
+
+
+def _time_of(line: bytes) -> int:
+    """Return a line's time; 0 for one that has none."""
+    match = _HEAD.match(line)
+    return int(match[2]) if match else 0

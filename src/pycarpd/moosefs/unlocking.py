@@ -13,7 +13,7 @@ under its hands. MooseFS needs the lock for three things, and they are safe as f
   Who opens the file later, to overwrite what another still writes, has MooseFS's second guard: after a start every
   chunk's first writer raises its version, so that writes under the older one are refused and begin again.
 * To keep mfsmaster from copying a chunk to another chunkserver meanwhile. It does not copy for REPLICATIONS_DELAY_INIT
-  after its start, and a client writes for some twenty seconds at most before it asks mfsmaster again (mfsclient
+  after its start, and a client writes for half a minute at most before it asks mfsmaster again (mfsclient
   writedata.c). The caller sees to the setting: see REPLICATION_DELAY_MIN_S.
 * To keep a chunk from being deleted that has no copy yet. Chunks without a copy stay locked.
 
@@ -30,7 +30,7 @@ from enum import Enum
 from pycarpd.moosefs.chunklocks import LOCKS_MAX, ChunkLock
 from pycarpd.moosefs.exchange import Exchange, ExchangeError, ProbeFault, ProbeFaultCode, exchanging
 
-REPLICATION_DELAY_MIN_S = 30
+REPLICATION_DELAY_MIN_S = 40
 """With a REPLICATIONS_DELAY_INIT below this no chunk may be unlocked early: it might be copied while it is written."""
 
 _OPEN_FILES = (532, 533)

@@ -23,9 +23,9 @@ _LEFT = "LOCKS_LEFT"
 
 def release_locks(context: Context, _cancel: threading.Event) -> StepFault | None:
     """Unlock what is left locked by the changelog that mfsmaster was started on."""
-    settings = context.settings
+    settings, version = context.settings, context.chain.version if context.chain else None
     try:
-        locks = find_locks(settings.data_path / TAIL_NAME)
+        locks = find_locks(settings.data_path / TAIL_NAME, version)
     except OSError as error:
         return StepFault("LOCKS_UNKNOWN", f"{error.filename or TAIL_NAME}: {error.strerror}")
     if not locks:

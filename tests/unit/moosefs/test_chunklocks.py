@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pycarpd.moosefs import chunklocks
-from pycarpd.moosefs.chunklocks import LOCK_TIMEOUT_S, ChunkLock, find_locks
+from pycarpd.moosefs.chunklocks import WINDOW_S, ChunkLock, find_locks
 
 NOW = 1_800_000_000
 
@@ -51,12 +51,20 @@ def test_a_missing_changelog_has_no_locks(tmp_path: Path) -> None:
     assert find_locks(tmp_path / "changelog.0.mfs") == ()
 
 
-def test_a_lock_that_has_run_out_by_the_last_line_is_none(tmp_path: Path) -> None:
-    late = NOW + LOCK_TIMEOUT_S
+def test_a_lock_from_before_the_window_is_not_the_one_that_a_writer_waits_for(tmp_path: Path) -> None:
+    late = NOW + WINDOW_S
     path = changelog(tmp_path, "WRITE(8,0,1,0):7", f"{late}|WRITE(9,0,1,0):8")
     assert find_locks(path) == (ChunkLock(8, 0, 7), ChunkLock(9, 0, 8))
-    path = changelog(tmp_path, "WRITE(8,0,1,0):7", f"{late + 1}|ACCESS(1)")
+    path = changelog(tmp_path, "WRITE(8,0,1,0):7", f"{late + 1}|WRITE(9,0,1,0):8")
+    assert find_locks(path) == (ChunkLock(9, 0, 8),)
+
+
+def test_what_a_new_mfsmaster_writes_does_not_move_the_window_but_may_unlock(tmp_path: Path) -> None:
+    late = NOW + 1000
+    path = changelog(tmp_path, "WRITE(8,0,1,0):7", "WRITE(9,0,1,0):8", f"{late}|CSDBOP(0)", f"{late}|UNLOCK(8)")
+    assert find_locks(path, 42) == (ChunkLock(8, 0, 7),)
     assert find_locks(path) == ()
+    assert find_locks(path, 40) == ()
 
 
 def test_only_the_end_of_a_long_changelog_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
