@@ -23,7 +23,8 @@ class MoosefsSettings:
     """Where the host's MooseFS lives and how long its steps may take.
 
     ``expected_metaid`` refuses any other file system (None: the first one proved is believed).
-    ``archive_keep_bytes`` None means the usual bound, 64 GiB (takeover.prune.KeepBounds).
+    ``archive_keep_bytes`` None means the usual bound, 64 GiB (takeover.prune.KeepBounds). ``drill_interval_s`` 0:
+    no drill that nobody has asked for.
     """
 
     data_path: str
@@ -35,6 +36,7 @@ class MoosefsSettings:
     expected_metaid: int | None
     archive_keep_count: int
     archive_keep_bytes: int | None
+    drill_interval_s: int = 3600
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from pycarpd.cli.common import HELP_SETTINGS, ExitCode, control_socket, tell, write_line
+from pycarpd.cli.drilling import Following, outcome_text, trouble_of
 from pycarpd.cli.render import history_table, make_console, status_screen
 from pycarpd.cli.watching import watch_as_lines, watch_on_terminal
 from pycarpd.control.client import ControlClient, Reply
 from pycarpd.control.health import cluster_health
 from pycarpd.control.reports import Report, closest, explanations, report
-from pycarpd.control.status import CommandAnswer, HistoryAnswer, Model, Status
+from pycarpd.control.status import CommandAnswer, DrillStatus, HistoryAnswer, Model, Status
 
 M = TypeVar("M", bound=Model)
 
@@ -37,6 +38,7 @@ EXAMPLES
   pycarpctl --json status           the same for scripts; the names in it are stable
   pycarpctl watch                   the same, live; Ctrl-C ends it
   pycarpctl pause                   this host neither takes over nor votes, until resume
+  pycarpctl drill                   on a standby: rehearse the restore that a takeover needs
   pycarpctl switchover              on the master: move it to the best standby, nothing is lost
   pycarpctl resign                  on the master: give the role away, whatever that may lose
   pycarpctl explain config-two-nodes
@@ -162,6 +164,44 @@ def switchover(
     with make_console(to_stderr=True).status("clients are held, files are made level, the successor starts ..."):
         answer = _ask_command(context, "switchover", arguments)
     _tell_answer(answer, as_json=as_json or context.obj.as_json)
+
+
+@app.command(short_help="Rehearse on this standby whether it could take over.")
+def drill(context: typer.Context, as_json: LocalJson = False) -> None:
+    """Restore this standby's metadata in a scratch directory, by mfsmaster itself, and compare the version.
+
+    The running mfsmaster, the files and the service are not touched; it runs at the lowest priority and waits for
+    everything else. Shows how far it is, and exits 0 when the restore came to the version that the files prove.
+    """
+    as_json = as_json or context.obj.as_json
+
+    def look() -> Status | Report:
+        return _ask_model(context, "/status", Status)
+
+    before = look()
+    number = before.drill.number if isinstance(before, Status) and before.drill is not None else 0
+    answer = _ask_command(context, "drill", {})
+    if isinstance(answer, Report) or not answer.done:
+        _tell_answer(answer, as_json=as_json)
+    following = Following(look, number)
+    if as_json:
+        outcome = following.silently()
+    else:
+        outcome = following.on_terminal() if sys.stdout.isatty() else following.as_lines()
+    if isinstance(outcome, Report):
+        _fail((outcome,), as_json=as_json)
+    _tell_drill(outcome, as_json=as_json)
+
+
+def _tell_drill(outcome: DrillStatus, *, as_json: bool) -> NoReturn:
+    trouble = trouble_of(outcome)
+    if as_json:
+        write_line(outcome.model_dump_json())
+    elif trouble is None:
+        write_line(outcome_text(outcome))
+    else:
+        tell((trouble,), as_json=False)
+    raise typer.Exit(ExitCode.DONE if trouble is None else ExitCode.FAILED)
 
 
 @app.command(short_help="Make this host's master give its role away.")

@@ -104,6 +104,7 @@ def moosefs_settings(config: Config) -> MoosefsSettings | None:
         expected_metaid=None if section.expected_metaid is None else int(section.expected_metaid, 16),
         archive_keep_count=config.archive.keep_count,
         archive_keep_bytes=config.archive.keep_bytes,
+        drill_interval_s=config.drill.interval_s,
     )
 
 

@@ -14,11 +14,13 @@ from pydantic_core import ErrorDetails
 
 from pycarpd.config.rules import breaches
 from pycarpd.config.schema import (
+    DEFAULTED_SECTIONS,
     REQUIRED_SECTIONS,
     SECTIONS,
     ArchiveSection,
     ClusterSection,
     Config,
+    DrillSection,
     EtcdSection,
     HttpSection,
     MoosefsSection,
@@ -76,7 +78,7 @@ def _judge(raw: dict[str, Any]) -> Loaded | tuple[Report, ...]:
             reports.append(
                 report("config-missing-key", f"the [{name}] table is missing", key=name, rule="it is required")
             )
-        elif name in raw or name == "archive":
+        elif name in raw or name in DEFAULTED_SECTIONS:
             reports += _judge_section(name, model, raw.get(name, {}), sections, known)
     reports += breaches(known)
     if any(each.severity is Severity.ERROR for each in reports):
@@ -146,6 +148,7 @@ def _assembled(sections: dict[str, Section]) -> Config:
         cluster=cast("ClusterSection", sections["cluster"]),
         moosefs=cast("MoosefsSection | None", sections.get("moosefs")),
         archive=cast("ArchiveSection", sections["archive"]),
+        drill=cast("DrillSection", sections["drill"]),
         http=cast("HttpSection | None", sections.get("http")),
         etcd=cast("EtcdSection | None", sections.get("etcd")),
     )

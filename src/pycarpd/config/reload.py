@@ -15,6 +15,7 @@ RELOADABLE: frozenset[str] = frozenset(
         "cluster.missed_adverts",
         "cluster.preempt",
         "cluster.priority",
+        "drill.interval_s",
         "moosefs.also_start",
         "moosefs.hang_timeout_s",
         "moosefs.start_timeout_s",
@@ -87,7 +88,7 @@ def _refusal(key: str, value: Any) -> Report:
 def _flat(config: Config) -> dict[str, Any]:
     """Return key path to value; an absent table is one key of its own."""
     flat: dict[str, Any] = {}
-    for name in ("node", "cluster", "moosefs", "archive", "http", "etcd"):
+    for name in ("node", "cluster", "moosefs", "archive", "drill", "http", "etcd"):
         section: Section | None = getattr(config, name)
         if section is None:
             flat[name] = "absent"

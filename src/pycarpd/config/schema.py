@@ -89,6 +89,12 @@ class ArchiveSection(Section):
     keep_bytes: int | None = Field(default=None, ge=1_000_000)
 
 
+class DrillSection(Section):
+    """``[drill]``: how often a standby rehearses a restore of its files; 0 means only when it is told to."""
+
+    interval_s: int = Field(default=3600, ge=0, le=30 * DAY_S)
+
+
 class HttpSection(Section):
     """``[http]``: the read-only listener for health checks and metrics; absent means none."""
 
@@ -103,6 +109,7 @@ class Config:
     cluster: ClusterSection
     moosefs: MoosefsSection | None
     archive: ArchiveSection
+    drill: DrillSection
     http: HttpSection | None
     etcd: EtcdSection | None
 
@@ -112,10 +119,13 @@ SECTIONS: dict[str, type[Section]] = {
     "cluster": ClusterSection,
     "moosefs": MoosefsSection,
     "archive": ArchiveSection,
+    "drill": DrillSection,
     "http": HttpSection,
     "etcd": EtcdSection,
 }
 REQUIRED_SECTIONS = ("node", "cluster")
+DEFAULTED_SECTIONS = ("archive", "drill")
+"""Where the table is absent its keys have their defaults all the same."""
 
 
 @dataclass(frozen=True, slots=True)

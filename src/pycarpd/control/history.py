@@ -1,6 +1,7 @@
 """The history of role changes: JSON lines, fsynced one by one, bounded, readable after any crash.
 
-A torn or damaged line is skipped and counted, never a reason to lose the others. The file is rewritten whole, by
+A torn or damaged line is skipped and counted, never a reason to lose the others. A line that repeats the time, term and
+roles of an earlier one takes its place: what a change has cost is known only later. The file is rewritten whole, by
 a temporary file and a rename, when it has grown past its bound by ``SLACK_LINES``.
 """
 
@@ -14,6 +15,8 @@ from pycarpd.control.status import Transition
 
 KEPT_MAX = 1000
 SLACK_LINES = 100
+AMENDABLE = 16
+"""What a change has cost is known before so many others have followed it."""
 LINE_BYTES_MAX = 65_536
 FILE_MODE = 0o640
 
@@ -40,6 +43,23 @@ class History:
     def append(self, transition: Transition) -> None:
         """Add a transition; it is on disk when this returns."""
         self._entries.append(transition)
+        self._write(transition)
+
+    def amend(self, transition: Transition) -> None:
+        """Replace the transition of the same time, term and roles, or add it; it is on disk when this returns."""
+        self._put(transition)
+        self._write(transition)
+
+    def _put(self, transition: Transition) -> None:
+        """Add an entry, or put it in the place of the one that it amends."""
+        newest = len(self._entries) - 1
+        for index in range(newest, max(newest - AMENDABLE, -1), -1):
+            if _key(self._entries[index]) == _key(transition):
+                self._entries[index] = transition
+                return
+        self._entries.append(transition)
+
+    def _write(self, transition: Transition) -> None:
         if self._lines >= self._kept_max + SLACK_LINES:
             self._rewrite()
             return
@@ -66,7 +86,7 @@ class History:
         if not line.strip():
             return
         try:
-            self._entries.append(Transition.model_validate_json(line))
+            self._put(Transition.model_validate_json(line))
         except ValidationError:
             self.damaged_lines += 1
 
@@ -80,6 +100,10 @@ class History:
         temporary.replace(self._path)
         _fsync_directory(self._path.parent)
         self._lines, self.damaged_lines = len(self._entries), 0
+
+
+def _key(transition: Transition) -> tuple[str, int, str, str]:
+    return (transition.time, transition.term, transition.from_role, transition.to_role)
 
 
 def _line(transition: Transition) -> bytes:

@@ -17,7 +17,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from pycarpd.control.status import Status
+from pycarpd.control.status import DrillStatus, Status
 from pycarpd.election.model import Role
 
 MS_PER_S = 1000
@@ -94,12 +94,24 @@ def _gauges(status: Status) -> Iterator[Metric]:
         ("pycarpd_metadata_version", "Metadata version of this host", status.freshness.version),
         ("pycarpd_metadata_proved_version", "Version a drill has proved", status.freshness.proved_version),
         ("pycarpd_drill_age_seconds", "Age of the last drill", status.freshness.drill_age_s),
+        ("pycarpd_drill_failed", "1 when the last drill failed", _drill(status, "failed")),
+        ("pycarpd_drill_skipped", "1 when the last drill was not tried", _drill(status, "skipped")),
+        ("pycarpd_drill_duration_seconds", "How long a drill took", _seconds(_drilled(status).duration_ms)),
+        ("pycarpd_drill_memory_bytes", "What mfsmaster took at most in a drill", _drilled(status).memory_bytes),
         ("pycarpd_promotable", "1 when this host could take over now", status.freshness.promotable),
         ("pycarpd_reports", "Reports of degradation now", len(status.reports)),
     ]
     for name, text, value in figures:
         if value is not None:
             yield GaugeMetricFamily(name, text, value=float(value))
+
+
+def _drilled(status: Status) -> DrillStatus:
+    return status.drill or DrillStatus(interval_s=0)
+
+
+def _drill(status: Status, outcome: str) -> float | None:
+    return None if status.drill is None else float(status.drill.outcome == outcome)
 
 
 def _seconds(milliseconds: int | None) -> float | None:

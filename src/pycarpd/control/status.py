@@ -85,6 +85,31 @@ class Transition(Model):
     failed_step: str | None = None
 
 
+class DrillStatus(Model):
+    """Rehearsed restores on this host. ``number`` counts those begun since the daemon's start.
+
+    ``outcome`` is that of the last one that was not cancelled, ``at`` when it ended, the figures those of the last that
+    succeeded, or of this one while ``phase`` names what it is at.
+    """
+
+    interval_s: int
+    number: int = 0
+    outcome_number: int = 0
+    """Which drill the outcome is of; 0: one of an earlier run of the daemon."""
+    phase: str | None = None
+    elapsed_ms: int | None = None
+    outcome: Literal["never", "ok", "failed", "skipped"] = "never"
+    at: str | None = None
+    code: str | None = None
+    why: str | None = None
+    metaid: str | None = None
+    version: int | None = None
+    inode_count: int | None = None
+    duration_ms: int | None = None
+    phases: dict[str, int] = {}
+    memory_bytes: int | None = None
+
+
 class LatenessStatus(Model):
     """How late the heartbeat's wake-ups were since it started, in microseconds."""
 
@@ -117,6 +142,8 @@ class Status(Model):
     members: tuple[MemberStatus, ...]
     last_transition: Transition | None = None
     lateness: LatenessStatus | None = None
+    drill: DrillStatus | None = None
+    """None on a witness."""
     reports: tuple[Report, ...] = ()
     """What is wrong now, as coded reports."""
 

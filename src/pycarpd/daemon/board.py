@@ -7,6 +7,7 @@ from typing import Literal, cast
 from pycarpd.control.metrics import Metrics
 from pycarpd.control.reports import Report, Severity, degradation
 from pycarpd.control.status import (
+    DrillStatus,
     FreshnessStatus,
     LatenessStatus,
     MemberStatus,
@@ -55,6 +56,8 @@ class Board:
     opened_by: str | None = None
     """Why this node opened its newest term."""
     plan_faults: tuple[Report, ...] = ()
+    standby_reports: tuple[Report, ...] = ()
+    drill: DrillStatus | None = None
     promotions: int = 0
     promotions_failed: int = 0
     damaged_lines: int = 0
@@ -91,6 +94,7 @@ class Board:
             members=self._members(own),
             last_transition=self.last_transition,
             lateness=_lateness(news.lateness_us) if news else None,
+            drill=self.drill,
             reports=self._reports(),
         )
 
@@ -174,7 +178,7 @@ class Board:
                 found.append(_mismatch(peer.name))
             if peer.heard_ms is not None and not peer.hears_me and self._state(peer) == "heard":
                 found.append(_one_way(peer.name))
-        return (*found, *self.plan_faults)
+        return (*found, *self.standby_reports, *self.plan_faults)
 
 
 def transition(news: TransitionNews, phases: dict[str, int], opened_by: str | None = None) -> Transition:

@@ -302,7 +302,9 @@ class Heartbeat:
             case fx.StartPromotion(term=term) if not self._deadman.arm():
                 return msg.AbortRequest(term)
             case fx.StartPromotion(term=term):
-                return msg.PromoteRequest(term, self._book.known(now_ns))
+                told = self._elector.snapshot(now_ns).freshness
+                version = told.version if told is not None else 0
+                return msg.PromoteRequest(term, self._book.known(now_ns), version, self._vip.is_attached)
             case fx.AbortPromotion(term=term):
                 return msg.AbortRequest(term)
             case fx.StartDemotion(term=term, successor=successor):

@@ -83,10 +83,15 @@ class PersistRequest:
 
 @dataclass(frozen=True, slots=True)
 class PromoteRequest:
-    """Run the PROMOTE plan; ``connections`` are the old master's, as its adverts named them."""
+    """Run the PROMOTE plan; ``connections`` are the old master's, as its adverts named them.
+
+    ``minimum_version`` is what this node's adverts have told the voters; ``is_address_held``: the address is here.
+    """
 
     term: int
     connections: tuple[PeerConnection, ...]
+    minimum_version: int = 0
+    is_address_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _METAID = re.compile(r"[0-9a-f]{16}\n?")
 NS_PER_S = 1_000_000_000
+NO_METALOGGER = "its mfsmetalogger is not running"
 ROUND_S = 0.5
 PROBE_TIMEOUT_S = 2.0
 LOOK_TIMEOUT_S = 1.0
@@ -106,7 +107,7 @@ class Patient:
         freshness = Freshness(chain.metaid, chain.version)
         # A former master's own files are complete without a metalogger; the package's empty metadata.mfs is none.
         is_complete = is_own(chain.base.name) or not lacks_metalogger
-        why_not = "" if is_complete else "its mfsmetalogger is not running"
+        why_not = "" if is_complete else NO_METALOGGER
         return Findings(freshness, why_not, lacks_metalogger=lacks_metalogger)
 
     def _look_at_master(self) -> Findings:

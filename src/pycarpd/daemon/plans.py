@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from pycarpd.daemon.messages import PromoteRequest
 from pycarpd.election.model import PeerConnection
 from pycarpd.linux.clock import realtime_ns
 from pycarpd.moosefs.follower import ChainFollower
@@ -42,12 +43,29 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One wish of the election; ``successor`` is the name of the node that serves now, or empty."""
+    """One wish of the election; ``successor`` is the name of the node that serves now, or empty.
+
+    For the others see takeover.context.Request.
+    """
 
     kind: Kind
     term: int
     connections: tuple[PeerConnection, ...] = ()
     successor: str = ""
+    successor_version: int | None = None
+    minimum_version: int = 0
+    is_address_held: bool = False
+
+    @classmethod
+    def of_promotion(cls, asked: PromoteRequest) -> "Job":
+        """Return the promotion that the heartbeat has asked for."""
+        return cls(
+            Kind.PROMOTE,
+            asked.term,
+            connections=asked.connections,
+            minimum_version=asked.minimum_version,
+            is_address_held=asked.is_address_held,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,8 @@ class PlanDesk:
         self._idle.set()
         self.listener: Listener | None = None
         self.fence: Callable[[threading.Event], StepFault | None] | None = None
+        self.context: Context | None = None
+        """Of the newest plan: what its steps have learnt."""
 
     @property
     def is_busy(self) -> bool:
@@ -154,6 +174,7 @@ class PlanDesk:
         self._is_overtaken = False
         self._is_reported = False
         plan, context = self._build(job)
+        self.context = context
         if not self._executor.submit(plan, context):
             logger.error("plan executor is busy kind=%s term=%d", job.kind.value, job.term)
 
@@ -165,6 +186,9 @@ class PlanDesk:
             realtime_ns=now_ns,
             expected_metaid=self._expected_metaid(),
             has_successor=bool(job.successor),
+            successor_version=job.successor_version,
+            minimum_version=job.minimum_version,
+            is_address_held=job.is_address_held,
         )
         context = make_context(
             self._takeover,

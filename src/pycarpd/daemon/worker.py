@@ -17,28 +17,29 @@ from pycarpd.control.history import History
 from pycarpd.control.metrics import Metrics
 from pycarpd.control.reports import Report, report
 from pycarpd.control.server import serve_tcp, serve_unix
-from pycarpd.control.status import HistoryAnswer, Status, Transition
+from pycarpd.control.status import HistoryAnswer, Status
 from pycarpd.daemon import messages as msg
-from pycarpd.daemon.board import Board, plan_report, transition
+from pycarpd.daemon.board import Board, plan_report
 from pycarpd.daemon.bugs import end_on_bugs
 from pycarpd.daemon.channel import Channel, Closed
+from pycarpd.daemon.chronicle import Chronicle
 from pycarpd.daemon.disk import Disk
+from pycarpd.daemon.drills import Drills
 from pycarpd.daemon.host import Host
 from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
 from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
+from pycarpd.daemon.standby import Needs, Standby
 from pycarpd.daemon.stonith import COMMAND as CONFIRM_DEAD
 from pycarpd.daemon.stonith import Stonith
 from pycarpd.daemon.watchman import Watchman
 from pycarpd.election.model import Role
 from pycarpd.linux.address import remove_address
-from pycarpd.linux.clock import boottime_ns, realtime_ns
 from pycarpd.linux.files import write_durably
 from pycarpd.settings import DaemonSettings
 from pycarpd.takeover.events import Outcome
 from pycarpd.takeover.executor import StepProgress
-from pycarpd.takeover.preserve import preserve_files
-from pycarpd.takeover.prune import label
-from pycarpd.takeover.step import StepFault, Verb
+from pycarpd.takeover.lost import LOST_FILE
+from pycarpd.takeover.step import Verb
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,6 @@ END_TIMEOUT_S = 60.0
 METAID_FILE = "metaid"
 JOURNAL_FILE = "journal"
 HISTORY_FILE = "history.jsonl"
-METALOGGER_EVERY_NS = 15_000_000_000
 SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
 PLAN_FAILED_HINTS = {
     Kind.PROMOTE: "mend the cause; the node tries again by itself",
@@ -67,19 +67,15 @@ class Worker:
         self._metaid = remembered_metaid(self._state_dir / METAID_FILE)
         self._board = Board(settings)
         self._stonith = Stonith(lambda: self._settings, lambda: self._board.news)
-        self._history = History(self._state_dir / HISTORY_FILE)
         self._disk = Disk(self._state_dir, lambda persistent: self._heartbeat.send(msg.Persisted(persistent)))
+        self._chronicle = Chronicle(History(self._state_dir / HISTORY_FILE), self._board, self._disk)
         self._role = Role.INIT
-        self._metalogger_due_ns = 0
-        self._pending: Transition | None = None
         self._over: asyncio.Future[int] | None = None
         self._desk: PlanDesk | None = None
         self._patient: Patient | None = None
+        self._standby: Standby | None = None
         self._watchman: Watchman | None = None
         self._runners: list[web.AppRunner] = []
-        entries = self._history.entries
-        self._board.last_transition = entries[-1] if entries else None
-        self._board.damaged_lines = self._history.damaged_lines
 
     async def run(self) -> int:
         """Work until the heartbeat says goodbye (0) or is gone (1)."""
@@ -136,6 +132,16 @@ class Worker:
 
         self._patient = Patient(host, hang_timeout_s, self._expected_metaid, tell)
         self._watchman = Watchman(host.mfsmaster, self._on_mfsmaster_gone)
+        self._standby = self._make_standby(host, self._desk, self._patient)
+        self._standby.on_plan_ended(recovered)
+
+    def _make_standby(self, host: Host, desk: PlanDesk, patient: Patient) -> Standby:
+        def interval_s() -> int:
+            return self._settings.moosefs.drill_interval_s if self._settings.moosefs is not None else 0
+
+        drills = Drills(host.takeover, self._state_dir, self._expected_metaid, interval_s)
+        needs = Needs(host, self._board, self._disk, drills, lambda: desk.is_busy, self._operate, patient.look_now)
+        return Standby(needs)
 
     async def _end(self, code: int) -> None:
         """Leave the host as it is to be left: after a goodbye finish what runs, without one stop serving first.
@@ -155,23 +161,21 @@ class Worker:
             self._patient.stop()
         if self._desk is not None and not await self._desk.idle(END_TIMEOUT_S):
             logger.error("a plan does not end, its journal is taken up by the next start")
-        self._keep_pending()
+        self._chronicle.keep()
         self._disk.close()
         for runner in self._runners:
             await runner.cleanup()
 
     def status(self) -> Status:
         """Return what this node knows now."""
+        if self._standby is not None:
+            self._board.drill = self._standby.drills.status()
+            self._board.standby_reports = self._standby.reports(self._role)
         return self._board.status()
 
     def history(self) -> HistoryAnswer:
         """Return the kept transitions."""
-        entries = self._history.entries
-        if self._pending is not None:
-            entries = (*entries, self._pending)
-        return HistoryAnswer(
-            node=self._settings.node_name, transitions=entries, damaged_lines=self._history.damaged_lines
-        )
+        return self._chronicle.answer(self._settings.node_name)
 
     def metrics(self) -> Metrics:
         """Return the counters since the start."""
@@ -181,6 +185,8 @@ class Worker:
         """Pass an operator's command on to the election, or refuse it with the reason."""
         if name == CONFIRM_DEAD:
             return self._stonith.confirm(args)
+        if name == "drill" and self._standby is not None and not args:
+            return self._standby.drill(self._role)
         if args:
             return (report("command-bad-argument", f"{name} takes no arguments", key=next(iter(args))),)
         if name == "resign" and self._role not in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
@@ -217,7 +223,8 @@ class Worker:
             case msg.PersistRequest(persistent=persistent):
                 self._disk.persist(persistent)
             case msg.PreserveRequest(term=term):
-                self._preserve(term)
+                if self._standby is not None:
+                    self._standby.lose_master(term)
             case msg.TransitionNews():
                 self._on_transition(message)
             case msg.StatusNews():
@@ -230,9 +237,9 @@ class Worker:
     def _on_wish(self, message: msg.Message) -> None:
         """Do what concerns plans."""
         match message:
-            case msg.PromoteRequest(term=term, connections=connections):
+            case msg.PromoteRequest():
                 self._board.promotions += 1
-                self._operate(Job(Kind.PROMOTE, term, connections=connections))
+                self._operate(Job.of_promotion(message))
             case msg.DemoteRequest(term=term, successor=successor):
                 self._operate(Job(Kind.DEMOTE, term, successor=successor))
             case msg.AbortRequest(term=term) if self._desk is not None:
@@ -246,23 +253,11 @@ class Worker:
         if self._desk is None or self._patient is None:
             self._heartbeat.send(msg.PlanEnded(job.term, job.kind is Kind.PROMOTE, is_ok=job.kind is Kind.DEMOTE))
             return
+        if self._standby is not None:
+            self._standby.drills.cancel()
         self._patient.is_operated_on = True
         self._board.phases.clear()
         self._desk.ask(job)
-
-    def _preserve(self, term: int) -> None:
-        if self._host is None or (self._desk is not None and self._desk.is_busy):
-            return  # a plan that runs has preserved the files as its first step, or has no files to lose
-        data_path = self._host.takeover.data_path
-
-        def preserve() -> None:
-            kept = preserve_files(data_path, label(realtime_ns(), term))
-            if isinstance(kept, StepFault):
-                logger.error("cannot preserve files code=%s detail=%s", kept.code, kept.detail)
-
-        self._disk.copy("preserve files", preserve)
-        if self._patient is not None:
-            self._patient.look_now()  # who is freshest is decided in a moment, by what is known then
 
     def _on_plan_ended(self, job: Job, is_ok: bool) -> None:
         """Tell the heartbeat, but not that a host is demoted whose mfsmaster runs on: this process's end kills it.
@@ -301,38 +296,22 @@ class Worker:
             text = f"{job.kind.value} failed at {outcome.failed_step}: {outcome.fault.detail}"
             faults.append(plan_report("plan-failed", text, PLAN_FAILED_HINTS[job.kind]))
             logger.error("plan failed code=%s undone=%s %s", outcome.fault.code, outcome.undone, text)
+        context = self._desk.context if self._desk is not None else None
+        lost = context.operations_lost if context is not None else None
+        if context is not None and lost:
+            faults.append(report("operations-lost", f"{lost}, listed in {context.archive / LOST_FILE}", value=lost))
         self._board.plan_faults = tuple(faults)
-        if self._pending is not None:
-            failed = None if outcome.ok else outcome.failed_step
-            self._pending = self._pending.model_copy(update={"phases": dict(outcome.phases_ms), "failed_step": failed})
-            self._board.last_transition = self._pending
-        self._keep_pending()
+        self._chronicle.end_plan(outcome, lost)
+        if self._standby is not None:
+            self._standby.on_plan_ended(outcome)
         if self._patient is not None:
             self._patient.is_operated_on = False
             self._patient.look_now()
 
     def _on_transition(self, news: msg.TransitionNews) -> None:
-        self._keep_pending()
         self._role = news.role
-        has_plan = news.role is Role.MASTER or news.was in (Role.PROMOTING, Role.DEMOTING)
-        if news.role is Role.PROMOTING:
-            self._board.opened_by = news.cause.value
-        is_promoted = news.was is Role.PROMOTING and news.role is Role.MASTER
-        opened_by = self._board.opened_by if is_promoted else None
-        self._pending = transition(news, self._board.phases if has_plan else {}, opened_by)
-        self._board.last_transition = self._pending
-        is_plan_running = self._desk is not None and self._desk.is_promoting
-        if not (is_plan_running and news.role is Role.MASTER):
-            self._keep_pending()
+        self._chronicle.note(news, is_promoting=self._desk is not None and self._desk.is_promoting)
         self._watch(is_serving=news.role in SERVING_ROLES)
-
-    def _keep_pending(self) -> None:
-        """Put the newest transition into the history, once its phases are known."""
-        if self._pending is None:
-            return
-        entry, self._pending = self._pending, None
-
-        self._disk.write("write the history", lambda: self._history.append(entry))
 
     def _watch(self, *, is_serving: bool) -> None:
         if self._patient is not None and self._patient.is_serving != is_serving:
@@ -348,22 +327,14 @@ class Worker:
         if found.hangs and self._role in SERVING_ROLES:
             self._on_mfsmaster_gone("hangs")
             return
+        if self._standby is not None:
+            found = self._standby.judge(found, self._role)
         self._heartbeat.send(msg.FreshnessNews(found.freshness, found.why_not))
-        if found.lacks_metalogger and self._role is Role.BACKUP:
-            self._start_metalogger_again()
+        if self._standby is not None:
+            self._standby.look_after(found, self._role)
         if self._role is Role.MASTER and found.freshness is not None:
             # From a mfsmaster that does not answer nothing is learnt; who was connected to it is needed to replace it.
             self._heartbeat.send(msg.ConnectionsNews(found.connections))
-
-    def _start_metalogger_again(self) -> None:
-        """See to it, now and then, that a standby's metalogger runs: without it the host falls behind unnoticed."""
-        now_ns = boottime_ns()
-        is_busy = self._desk is None or self._desk.is_busy
-        if is_busy or now_ns < self._metalogger_due_ns or self._board.news is None:
-            return
-        self._metalogger_due_ns = now_ns + METALOGGER_EVERY_NS
-        logger.warning("mfsmetalogger is not running, starting it")
-        self._operate(Job(Kind.DEMOTE, self._board.news.term))
 
     def _on_mfsmaster_gone(self, how: str) -> None:
         if self._role not in SERVING_ROLES or self._watchman is None:

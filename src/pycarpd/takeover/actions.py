@@ -69,18 +69,6 @@ def stop_metalogger(context: Context, _cancel: threading.Event) -> StepFault | N
     return as_fault(context.metalogger.stop(to_seconds(METALOGGER_TIMEOUT_NS) / 3))
 
 
-def restart_metalogger(context: Context) -> StepFault | None:
-    """Undo stop_metalogger(): a standby's metalogger runs, unless it is known not to have run.
-
-    A metalogger that does not start is logged and no fault: the files are back, and an undo that is never
-    complete would keep this host from promoting ever again.
-    """
-    fault = start_metalogger(context, threading.Event()) if context.metalogger_was_running else None
-    if fault is not None:
-        logger.warning("metalogger not restarted code=%s detail=%s", fault.code, fault.detail)
-    return None
-
-
 def start_metalogger(context: Context, _cancel: threading.Event) -> StepFault | None:
     """Start the metalogger behind its last whole line; running already is success."""
     if not context.metalogger.is_running():

@@ -13,6 +13,7 @@ from pycarpd.takeover import actions
 from pycarpd.takeover.actions import ContextStep
 from pycarpd.takeover.context import Context, Request
 from pycarpd.takeover.datafiles import own_names
+from pycarpd.takeover.following import follow_again, follow_master
 from pycarpd.takeover.lost import list_lost_operations
 from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec
 
@@ -69,7 +70,7 @@ def _archive_steps() -> tuple[ContextStep, ...]:
         ContextStep(
             StepSpec("stop-metalogger", actions.METALOGGER_TIMEOUT_NS, has_check=True),
             actions.stop_metalogger,
-            actions.restart_metalogger,
+            follow_again,
             has_no_own_files,
         ),
         ContextStep(
@@ -88,7 +89,7 @@ def _rejoin_steps() -> tuple[ContextStep, ...]:
     return (
         ContextStep(
             StepSpec("start-metalogger", actions.METALOGGER_TIMEOUT_NS, on_failure=report, has_check=True),
-            actions.start_metalogger,
+            follow_master,
             checks=actions.metalogger_runs,
         ),
         ContextStep(StepSpec("prune", actions.FILES_TIMEOUT_NS, on_failure=report), actions.prune_kept),

@@ -14,6 +14,7 @@ from pycarpd.takeover import actions
 from pycarpd.takeover.actions import ContextStep, to_seconds
 from pycarpd.takeover.assemble import assemble, discard_staging, install, preserve
 from pycarpd.takeover.context import NS_PER_S, Context, Request, TakeoverSettings
+from pycarpd.takeover.following import follow_again
 from pycarpd.takeover.liveness import prove_live, start_mfsmaster
 from pycarpd.takeover.locks import release_locks
 from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec, UndoScope
@@ -119,7 +120,7 @@ def _prepare_steps() -> tuple[ContextStep, ...]:
         ContextStep(
             StepSpec("stop-metalogger", actions.METALOGGER_TIMEOUT_NS),
             actions.stop_metalogger,
-            actions.restart_metalogger,
+            follow_again,
         ),
         ContextStep(
             StepSpec("end-mfsmaster", actions.KILL_TIMEOUT_NS, has_check=True),

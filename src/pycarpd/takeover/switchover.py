@@ -20,6 +20,7 @@ from pycarpd.moosefs.probe import LiveMaster, ProbeFault, probe
 from pycarpd.takeover import actions
 from pycarpd.takeover.actions import ContextStep
 from pycarpd.takeover.context import NS_PER_S, Context
+from pycarpd.takeover.following import follow_again
 from pycarpd.takeover.step import Plan, StepFault, StepSpec, UndoScope
 
 HOLD = "hold"
@@ -139,7 +140,7 @@ def level_plan(plan_id: str, parameters: tuple[tuple[str, str], ...]) -> Plan[Co
         ContextStep(
             StepSpec("stop-metalogger", actions.METALOGGER_TIMEOUT_NS),
             actions.stop_metalogger,
-            actions.restart_metalogger,
+            follow_again,
         ),
         ContextStep(StepSpec("prove-level", actions.FILES_TIMEOUT_NS), prove_level),
         ContextStep(StepSpec("await-promotion", wait_ns), await_promotion),

@@ -20,6 +20,8 @@ members = { meta1 = "192.0.2.11", meta2 = "192.0.2.12", meta3 = "192.0.2.13" }
 also_start = ["mfscgiserv"]
 [archive]
 keep_count = 5
+[drill]
+interval_s = 7200
 [http]
 listen = "192.0.2.11:9430"
 """
@@ -170,6 +172,7 @@ def test_what_is_allowed_but_odd_is_a_note(code: str, old: str, new: str, cluste
         ("meta2 = ", "meta2 = 7, meta4 = ", "config-bad-value", "cluster.members.meta2"),
         ('"eth0"', '"an-interface-name-too-long"', "config-bad-value", "cluster.interface"),
         ("[archive]", "[archive]\nkeep_bytes = 5", "config-bad-value", "archive.keep_bytes"),
+        ("interval_s = 7200", "interval_s = -1", "config-bad-value", "drill.interval_s"),
         ('[http]\nlisten = "192.0.2.11:9430"', "[http]", "config-missing-key", "http.listen"),
         ('[node]\nname = "meta1"', "[node]", "config-missing-key", "node.name"),
         ('[node]\nname = "meta1"', "", "config-missing-key", "node"),

@@ -46,6 +46,7 @@ MOOSEFS = st.builds(
     expected_metaid=st.none() | U64,
     archive_keep_count=POSITIVE,
     archive_keep_bytes=st.none() | POSITIVE,
+    drill_interval_s=POSITIVE,
 )
 DAEMONS = st.builds(
     DaemonSettings,

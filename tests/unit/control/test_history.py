@@ -28,6 +28,18 @@ def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
     assert again.damaged_lines == 0
 
 
+def test_an_amended_transition_takes_the_place_of_its_first_version(tmp_path: Path) -> None:
+    history = History(tmp_path / "history")
+    for term in range(3):
+        history.append(transition(term))
+    amended = transition(1).model_copy(update={"operations_lost": 7})
+    history.amend(amended)
+    expected = (transition(0), amended, transition(2))
+    assert history.entries == History(tmp_path / "history").entries == expected
+    history.amend(transition(9))
+    assert [each.term for each in History(tmp_path / "history").entries] == [0, 1, 2, 9]
+
+
 def test_the_file_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     history = History(tmp_path / "history", kept_max=10)
     for term in range(500):
