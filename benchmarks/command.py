@@ -17,6 +17,7 @@ from benchmarks import hotpath as hot
 from benchmarks import takeover as crashes_of
 from benchmarks.contenders import entries
 from benchmarks.lease_commands import fence, jitter
+from benchmarks.scan import scan
 from benchmarks.stand import Stand, machine
 from benchmarks.summary import takeover_table
 from netns.cluster import Options
@@ -28,6 +29,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 Raw = Annotated[Path | None, typer.Option("--json", help="Where the raw figures go, a JSON line each.")]
 app.command()(fence)
 app.command()(jitter)
+app.command()(scan)
 
 
 @app.callback()
