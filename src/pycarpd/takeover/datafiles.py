@@ -8,6 +8,7 @@ own files when it is started with ``-a``) does not see it.
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,21 @@ class Kept:
     def drill(self) -> Path:
         """Return where a drill restores; there is nothing in between two drills."""
         return self.data_path / KEPT / "drill"
+
+    @property
+    def bootstrap(self) -> Path:
+        """Return where a new file system is made; there is nothing there otherwise."""
+        return self.data_path / KEPT / "bootstrap"
+
+
+def make_scratch(scratch: Path, uid: int, gid: int) -> None:
+    """Make a scratch directory anew, mfsmaster's own user's; raises OSError, also where a link is in its place."""
+    make_directory(scratch.parent)
+    if scratch.is_symlink():
+        raise OSError(0, "is a link", str(scratch))
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    os.chown(scratch, uid, gid)
 
 
 def is_in_the_way(name: str) -> bool:

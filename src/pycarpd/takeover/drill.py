@@ -23,7 +23,7 @@ from pycarpd.moosefs.chain import Chain, ChainRefusal, prove, write_layout
 from pycarpd.moosefs.config import MfsConfig, read_mfs_config
 from pycarpd.moosefs.metadata import MetadataFault, walk
 from pycarpd.takeover.context import TakeoverSettings
-from pycarpd.takeover.datafiles import Kept, make_directory
+from pycarpd.takeover.datafiles import Kept, make_scratch
 from pycarpd.takeover.step import StepFault
 
 RESTORED = "metadata.mfs"
@@ -136,7 +136,7 @@ class Rehearsal:
                 return Skipped(lack)
             if self.cancel.is_set():
                 return _cancelled()
-            make_scratch(scratch, self.settings)
+            make_scratch(scratch, self.settings.uid, self.settings.gid)
             try:
                 write_layout(chain, scratch, owner=(self.settings.uid, self.settings.gid))
             except OSError as error:
@@ -197,16 +197,6 @@ def what_is_lacking(chain: Chain, data_path: Path) -> str:
     if disk.free - needed < disk.total // _SPARE_SHARE:
         return f"it needs {needed >> 20} MiB of disk, {disk.free >> 20} MiB are free"
     return ""
-
-
-def make_scratch(scratch: Path, settings: TakeoverSettings) -> None:
-    """Make the scratch directory anew, mfsmaster's own user's; raises OSError, also where a link is in its place."""
-    make_directory(scratch.parent)
-    if scratch.is_symlink():
-        raise OSError(0, "is a link", str(scratch))
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
-    os.chown(scratch, settings.uid, settings.gid)
 
 
 def write_config(scratch: Path, settings: TakeoverSettings) -> Path | StepFault:
