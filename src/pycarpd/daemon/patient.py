@@ -9,7 +9,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,7 @@ from pycarpd.election.model import Freshness, PeerConnection
 from pycarpd.linux.clock import boottime_ns
 from pycarpd.linux.connections import list_connections
 from pycarpd.linux.faults import SystemFault
+from pycarpd.linux.inotify import DirectoryWatch
 from pycarpd.moosefs.bases import UNKNOWABLE_METAID
 from pycarpd.moosefs.chain import Chain
 from pycarpd.moosefs.probe import LiveMaster, probe
@@ -31,6 +32,8 @@ _METAID = re.compile(r"[0-9a-f]{16}\n?")
 NS_PER_S = 1_000_000_000
 NO_METALOGGER = "its mfsmetalogger is not running"
 ROUND_S = 0.5
+QUICK_ROUND_S = 0.1
+"""A busy metalogger writes a hundred times a second; each look costs some milliseconds."""
 PROBE_TIMEOUT_S = 2.0
 LOOK_TIMEOUT_S = 1.0
 """Shorter than the hang timeout by far: what counts is for how long one look after the other gets no answer."""
@@ -48,10 +51,14 @@ class Findings:
     connections: tuple[PeerConnection, ...] = ()
     hangs: bool = False
     lacks_metalogger: bool = False
+    exports_digest: int = 0
 
 
 class Patient:
-    """Looks at MooseFS twice a second and tells what it found; ``is_serving`` says which way to look."""
+    """Looks at MooseFS twice a second, at a standby's files also when they change, and tells what it found.
+
+    ``is_serving`` says which way to look.
+    """
 
     def __init__(
         self,
@@ -65,7 +72,7 @@ class Patient:
         self._expected_metaid = expected_metaid
         self._tell = tell
         self._stop = threading.Event()
-        self._wake = threading.Event()
+        self._watch = DirectoryWatch(host.takeover.data_path)
         self._answered_ns = boottime_ns()
         self._stopped_rounds = 0
         self.is_serving = False
@@ -78,7 +85,7 @@ class Patient:
     def stop(self) -> None:
         """Look no more."""
         self._stop.set()
-        self._wake.set()
+        self._watch.wake()
 
     def serve(self, *, is_serving: bool) -> None:
         """Watch a mfsmaster that serves from now on, or the files of a standby."""
@@ -89,14 +96,15 @@ class Patient:
 
     def look_now(self) -> None:
         """Look at once, not only when it is time again."""
-        self._wake.set()
+        self._watch.wake()
 
     def _main(self) -> None:
         while not self._stop.is_set():
             if not self.is_operated_on:
-                self._tell(self._look_at_master() if self.is_serving else self._look_at_files())
-            self._wake.wait(ROUND_S)
-            self._wake.clear()
+                found = self._look_at_master() if self.is_serving else self._look_at_files()
+                self._tell(replace(found, exports_digest=self._host.exports.digest()))
+            # The files of a standby are looked at when they have grown; a mfsmaster's own say nothing of its health.
+            self._watch.wait(ROUND_S if self.is_serving else QUICK_ROUND_S, ROUND_S)
 
     def _look_at_files(self) -> Findings:
         has_mfsmaster = self._host.mfsmaster.is_running()
