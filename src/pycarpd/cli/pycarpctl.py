@@ -9,9 +9,11 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from pycarpd.cli.common import HELP_SETTINGS, ExitCode, control_socket, tell, write_line
+from pycarpd.cli.doctor import diagnose, show
 from pycarpd.cli.drilling import Following, outcome_text, trouble_of
 from pycarpd.cli.render import history_table, make_console, status_screen
 from pycarpd.cli.watching import watch_as_lines, watch_on_terminal
+from pycarpd.config import DEFAULT_PATH
 from pycarpd.control.client import ControlClient, Reply
 from pycarpd.control.health import cluster_health
 from pycarpd.control.reports import Report, closest, explanations, report
@@ -38,6 +40,7 @@ EXAMPLES
   pycarpctl --json status           the same for scripts; the names in it are stable
   pycarpctl watch                   the same, live; Ctrl-C ends it
   pycarpctl pause                   this host neither takes over nor votes, until resume
+  pycarpctl doctor                  what could keep a takeover from succeeding, and what to do
   pycarpctl drill                   on a standby: rehearse the restore that a takeover needs
   pycarpctl switchover              on the master: move it to the best standby, nothing is lost
   pycarpctl resign                  on the master: give the role away, whatever that may lose
@@ -202,6 +205,40 @@ def _tell_drill(outcome: DrillStatus, *, as_json: bool) -> NoReturn:
     else:
         tell((trouble,), as_json=False)
     raise typer.Exit(ExitCode.DONE if trouble is None else ExitCode.FAILED)
+
+
+@app.command(short_help="Report everything that could keep this host from taking over.")
+def doctor(context: typer.Context, as_json: LocalJson = False) -> None:
+    """Report everything that could keep this host or the cluster from a takeover, each with what to do.
+
+    Looks at the configuration and the host as `pycarpd check` does, at the running daemon, and at every member as this
+    node hears it. Changes nothing. Exits 0 when there is nothing to do, 4 for warnings, 1 for what has to be mended.
+    """
+    config = context.obj.config or Path(DEFAULT_PATH)
+    diagnosis = diagnose(config, _ask_model(context, "/status", Status))
+    show(diagnosis, as_json=as_json or context.obj.as_json)
+    raise typer.Exit(diagnosis.exit_code)
+
+
+@app.command(short_help="Make a new, empty file system: only where there is none.")
+def bootstrap(
+    context: typer.Context,
+    yes: YesOption = False,
+    force: Annotated[
+        str | None, typer.Option("--force", metavar="CODE", help="Answer for what the refusal of that code names.")
+    ] = None,
+    as_json: LocalJson = False,
+) -> None:
+    """Make the metadata of a new, empty file system on this host, which then becomes its master.
+
+    Refused when any member has metadata of a file system, or is not heard and might have. On a terminal it asks first;
+    anywhere else it needs --yes.
+    """
+    as_json = as_json or context.obj.as_json
+    if not yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _fail((report("bootstrap-unconfirmed", "--yes is missing"),), as_json=as_json)
+    _confirm("This makes a NEW, EMPTY file system. Go on?", yes=yes)
+    _tell_answer(_ask_command(context, "bootstrap", {} if force is None else {"force": force}), as_json=as_json)
 
 
 @app.command(short_help="Make this host's master give its role away.")

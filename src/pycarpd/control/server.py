@@ -7,7 +7,7 @@ answer is a snapshot of what the provider says, and every command is passed on a
     GET  /master /backup /health               200 or 503; the body says why
     GET  /metrics                              Prometheus' text format
     GET  /                                     a page for people
-    POST /switchover /resign /pause /resume /drill    Unix socket only; JSON object of arguments, CommandAnswer back
+    POST, one path for each of COMMANDS        Unix socket only; JSON object of arguments, CommandAnswer back
 """
 
 import asyncio
@@ -33,7 +33,7 @@ COMMAND_TIMEOUT_S = 30.0
 """A command is accepted or refused within this; what it starts may take longer and is seen in the status."""
 BACKLOG = 16
 SOCKET_MODE = 0o600
-COMMANDS = ("switchover", "resign", "pause", "resume", "drill", "confirm-dead")
+COMMANDS = ("switchover", "resign", "pause", "resume", "drill", "bootstrap", "confirm-dead")
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -76,6 +76,7 @@ class Heartbeat:
         self._planned_ns: int | None = None
         self._status_due_ns = 0
         self._adverts_sent = 0
+        self._has_files = True  # until the files were looked at
         self._is_supervised = True
         self._asked_term: int | None = None
         self._is_over = False
@@ -220,7 +221,8 @@ class Heartbeat:
                 self._tell(ev.DemotionFinished(term, is_ok), now_ns)
             case msg.MfsmasterGone(may_restart=may_restart):
                 self._tell(ev.MfsmasterLost(may_restart), now_ns)
-            case msg.FreshnessNews(freshness=freshness, why_not=why_not):
+            case msg.FreshnessNews(freshness=freshness, why_not=why_not, has_files=has_files):
+                self._has_files = has_files
                 self._tell(ev.FreshnessKnown(freshness, why_not or self._deadman.why_not), now_ns)
             case msg.ConnectionsNews(connections=connections):
                 self._book.set_own(connections)
@@ -317,6 +319,8 @@ class Heartbeat:
     def _send(self, advert: Advert, now_ns: int) -> None:
         if advert.role is Role.MASTER:
             advert = dataclasses.replace(advert, connections=self._book.to_tell())
+        if self._has_files:
+            advert = dataclasses.replace(advert, flags=advert.flags | Flags.HAS_FILES)
         payload = self._encoder.encode(advert, self._source)
         self._adverts_sent += 1
         if self._ports.send(payload, advert.role):

@@ -49,10 +49,11 @@ class MfsmasterGone:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessNews:
-    """What this host's files prove now."""
+    """What this host's files prove now; ``has_files``: there are some, whatever they prove."""
 
     freshness: Freshness | None
     why_not: str
+    has_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class PeerNews:
     heard_ms: int | None
     freshness: Freshness | None
     has_same_config: bool
+    has_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)

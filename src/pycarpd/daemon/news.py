@@ -36,6 +36,7 @@ def peer_news(peer: Peer, config_digest: int, now_ns: int) -> PeerNews:
         heard_ms=(now_ns - peer.heard_ns) // NS_PER_MS if advert else None,
         freshness=peer.freshness,
         has_same_config=advert is None or advert.config_digest == config_digest,
+        has_files=advert is not None and Flags.HAS_FILES in advert.flags,
     )
 
 

@@ -25,6 +25,8 @@ from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.chronicle import Chronicle
 from pycarpd.daemon.disk import Disk
 from pycarpd.daemon.drills import Drills
+from pycarpd.daemon.founding import COMMAND as FOUND
+from pycarpd.daemon.founding import Founding
 from pycarpd.daemon.host import Host
 from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
 from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
@@ -74,6 +76,7 @@ class Worker:
         self._desk: PlanDesk | None = None
         self._patient: Patient | None = None
         self._standby: Standby | None = None
+        self._founding: Founding | None = None
         self._watchman: Watchman | None = None
         self._runners: list[web.AppRunner] = []
 
@@ -132,6 +135,8 @@ class Worker:
 
         self._patient = Patient(host, hang_timeout_s, self._expected_metaid, tell)
         self._watchman = Watchman(host.mfsmaster, self._on_mfsmaster_gone)
+        desk = self._desk
+        self._founding = Founding(host.takeover, self._board, self._expected_metaid, lambda: desk.is_busy)
         self._standby = self._make_standby(host, self._desk, self._patient)
         self._standby.on_plan_ended(recovered)
 
@@ -185,6 +190,8 @@ class Worker:
         """Pass an operator's command on to the election, or refuse it with the reason."""
         if name == CONFIRM_DEAD:
             return self._stonith.confirm(args)
+        if name == FOUND and self._founding is not None:
+            return await self._founding.command(args)
         if name == "drill" and self._standby is not None and not args:
             return self._standby.drill(self._role)
         if args:
@@ -329,7 +336,8 @@ class Worker:
             return
         if self._standby is not None:
             found = self._standby.judge(found, self._role)
-        self._heartbeat.send(msg.FreshnessNews(found.freshness, found.why_not))
+        has_files = self._founding is None or self._founding.has_files(found)
+        self._heartbeat.send(msg.FreshnessNews(found.freshness, found.why_not, has_files))
         if self._standby is not None:
             self._standby.look_after(found, self._role)
         if self._role is Role.MASTER and found.freshness is not None:

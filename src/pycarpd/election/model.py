@@ -82,6 +82,8 @@ class Flags(IntFlag):
     """The sender runs without an arbiter."""
     NO_MASTER = 64
     """The sender follows nobody and is bound by no promise: it would welcome an election (pre-vote)."""
+    HAS_FILES = 128
+    """The sender has metadata of some file system, whole or not: no new one is to be made."""
 
 
 @dataclass(frozen=True, slots=True)

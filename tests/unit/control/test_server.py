@@ -92,7 +92,7 @@ def test_metrics_and_page(served: Served) -> None:
 def test_unknown_targets_and_methods_change_nothing(served: Served) -> None:
     assert answered(served.client.get("/resign")).status == 405
     assert answered(served.client.post("/status", {})).status == 405
-    assert answered(served.client.post("/bootstrap", {})).status == 404
+    assert answered(served.client.post("/no-such-command", {})).status == 404
     assert served.provider.commands == []
 
 
