@@ -134,8 +134,7 @@ class Cluster:
         # At once: a node that is alone waits for the others' reports before it promotes itself.
         for host in self.daemons.hosts:
             self.daemons.start(host)
-        self.wait_role(FIRST, "MASTER", _MASTER_WITHIN_S)
-        say("m1 is MASTER; the others download from it")
+        say("one of them becomes MASTER; the others download from it")
         self.wait_ready(_READY_WITHIN_S)
 
     def wait_role(self, host: str, role: str, within_s: float) -> Status:
@@ -159,7 +158,7 @@ class Cluster:
 
         def promotable() -> Status | None:
             status = self.daemons.status(host)
-            if status.role != "BACKUP" or not status.is_promotable or not status.fields.get("master"):
+            if not _follows(status):
                 since.clear()
                 return None
             since.append(time.monotonic())
@@ -176,24 +175,36 @@ class Cluster:
             eventually(partial(_reads, mount), within_s, f"{mount} answers")
 
     def wait_ready(self, within_s: float) -> str:
-        """Wait until one host is MASTER, every other one could take over and every mount answers.
+        """Wait until one host is MASTER, every other one goes on saying that it could take over, every mount answers.
 
         Return the master.
         """
 
-        def one_master() -> str | None:
-            masters = [host for host in self.daemons.hosts if self.daemons.status(host).role == "MASTER"]
-            return masters[0] if len(masters) == 1 else None
+        def settled() -> str | None:
+            roles = {host: self.daemons.status(host) for host in self._electable()}
+            masters = [host for host, status in roles.items() if status.role == "MASTER"]
+            if len(masters) != 1 or not all(_follows(status) for host, status in roles.items() if host != masters[0]):
+                since.clear()
+                return None
+            # On a machine that stands still now and then a standby may take over while the cluster comes up.
+            since.append((masters[0], time.monotonic()))
+            is_steady = since[0][0] == since[-1][0] and since[-1][1] - since[0][1] >= _STEADY_S
+            return masters[0] if is_steady else None
 
-        master = eventually(one_master, within_s, "there is one MASTER", every_s=0.2)
-        for host in self.daemons.hosts:
-            if host != master and host not in self.daemons.settings.witnesses:
-                self.wait_standby(host, within_s)
+        since: list[tuple[str, float]] = []
+        try:
+            master = eventually(settled, within_s, "there is one MASTER and the others could take over", every_s=0.2)
+        except LaboratoryError as error:
+            words = "\n".join(self.last_words(host) for host in self.daemons.hosts)
+            raise LaboratoryError(f"{error}\n{words}") from None
         self.wait_mounts(within_s)
         return master
 
+    def _electable(self) -> list[str]:
+        return [host for host in self.daemons.hosts if host not in self.daemons.settings.witnesses]
+
     def statuses(self) -> dict[str, Status]:
-        """Return what pycarpctl says of every metadata host."""
+        """Return what pycarpd on every metadata host says."""
         return {host: self.daemons.status(host) for host in self.daemons.hosts}
 
     def changes(self) -> list[Change]:
@@ -230,6 +241,10 @@ class Cluster:
         argv = bound_to_parent([sys.executable, "-m", "netns.watch", str(log), *pairs])
         owner.adopt(spawn(argv, self.directory / "netlink.log", cwd=REPOSITORY))
         eventually(log.exists, _MASTER_WITHIN_S, "netlink is watched")
+
+
+def _follows(status: Status) -> bool:
+    return status.role == "BACKUP" and status.is_promotable and bool(status.fields.get("master"))
 
 
 def _reads(point: Path) -> bool:

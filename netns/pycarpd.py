@@ -1,6 +1,6 @@
-"""pycarpd on the laboratory's hosts: configuration files, daemons, and what `pycarpctl status --json` says.
+"""pycarpd on the laboratory's hosts: configuration files, daemons, and what they say of themselves.
 
-The laboratory knows pycarpd only by its commands and its configuration file.
+The laboratory knows pycarpd only by its commands, its configuration file and its control socket.
 """
 
 import http.client
@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -65,6 +65,10 @@ class Settings:
         """Return the further lines for one host: the ones for every host, then its own."""
         return "\n".join(text for name, text in self.cluster_lines if name in ("", host))
 
+    def with_line(self, text: str) -> Self:
+        """Return the settings with one more line of [cluster] on every host."""
+        return replace(self, cluster_lines=(*self.cluster_lines, ("", text)))
+
     def as_options(self) -> dict[str, Any]:
         """Return the settings as they stand in a laboratory's record."""
         return asdict(self)
@@ -78,9 +82,8 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What pycarpctl says of a host; every field is empty when it said nothing."""
+    """What pycarpd on a host says of itself; every field is empty when it said nothing."""
 
-    exit_status: int
     fields: dict[str, Any]
 
     @property
@@ -182,13 +185,7 @@ class Daemons:
 
     def status(self, host: str) -> Status:
         """Ask a host's pycarpd for its status; a host that does not answer has an empty one."""
-        argv = (str(COMMANDS / "pycarpctl"), "--config", str(self.config(host)), "status", "--json")
-        completed = run(*argv, timeout_s=_STATUS_WITHIN_S)
-        try:
-            fields = json.loads(completed.output)
-        except json.JSONDecodeError:
-            fields = {}
-        return Status(completed.status, fields if isinstance(fields, dict) else {})
+        return Status(self.look(host))
 
     def look(self, host: str) -> dict[str, Any]:
         """Return a host's status by its control socket, empty when it does not answer.
