@@ -206,19 +206,21 @@ class Heartbeat:
                 return
             self._on_worker(message, now_ns)
 
-    def _on_worker(self, message: msg.Message, now_ns: int) -> None:
+    def _on_worker(self, message: msg.Message, now_ns: int) -> None:  # noqa: C901 - one branch a message
         match message:
             case msg.WorkerHello(mfsmaster_serves=serves):
                 self._tell(ev.WorkerReady(serves, self._vip.is_present()), now_ns)
             case msg.Persisted(persistent=persistent):
                 self._tell(ev.StatePersisted(persistent), now_ns)
-            case msg.AttachRequest(term=term):
+            case msg.AttachRequest(term=term, version=version):
                 self._asked_term = term
-                self._tell(ev.PromotionReady(term), now_ns)
+                self._tell(ev.PromotionReady(term, version), now_ns)
             case msg.PlanEnded(is_promotion=True, term=term, is_ok=is_ok):
                 self._tell(ev.PromotionFinished(term, is_ok), now_ns)
             case msg.PlanEnded(term=term, is_ok=is_ok):
                 self._tell(ev.DemotionFinished(term, is_ok), now_ns)
+            case msg.StandbyNews(term=term, is_ok=is_ok, has_archived=has_archived):
+                self._tell(ev.StandbyMade(term, is_ok, has_archived), now_ns)
             case msg.MfsmasterGone(may_restart=may_restart):
                 self._tell(ev.MfsmasterLost(may_restart), now_ns)
             case msg.FreshnessNews(freshness=freshness, why_not=why_not, has_files=has_files):
@@ -309,8 +311,8 @@ class Heartbeat:
                 return msg.PromoteRequest(term, self._book.known(now_ns), version, self._vip.is_attached)
             case fx.AbortPromotion(term=term):
                 return msg.AbortRequest(term)
-            case fx.StartDemotion(term=term, successor=successor):
-                return msg.DemoteRequest(term, news.name_of(self._settings.election, successor))
+            case fx.StartDemotion(term=term, successor=successor, is_foreign=is_foreign):
+                return msg.DemoteRequest(term, news.name_of(self._settings.election, successor), is_foreign)
             case fx.PreserveFiles(term=term):
                 return msg.PreserveRequest(term)
             case _:

@@ -26,9 +26,10 @@ class Persisted:
 
 @dataclass(frozen=True, slots=True)
 class AttachRequest:
-    """mfsmaster answers as expected in that term and asks for the address."""
+    """mfsmaster answers with the expected version in that term and asks for the address."""
 
     term: int
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,15 @@ class PlanEnded:
     term: int
     is_promotion: bool
     is_ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyNews:
+    """The DEMOTE plan beside the term's master is over to its last step; ``has_archived`` what was in the way."""
+
+    term: int
+    is_ok: bool
+    has_archived: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,15 @@ class OperatorNews:
 
 
 ToHeartbeat = (
-    WorkerHello | Persisted | AttachRequest | PlanEnded | MfsmasterGone | FreshnessNews | ConnectionsNews | OperatorNews
+    WorkerHello
+    | Persisted
+    | AttachRequest
+    | PlanEnded
+    | StandbyNews
+    | MfsmasterGone
+    | FreshnessNews
+    | ConnectionsNews
+    | OperatorNews
 )
 
 
@@ -104,10 +122,14 @@ class AbortRequest:
 
 @dataclass(frozen=True, slots=True)
 class DemoteRequest:
-    """Run the DEMOTE plan; ``successor`` is the name of the node that serves now, empty if unknown."""
+    """Run the DEMOTE plan; ``successor`` is the name of the node that serves now, empty if unknown.
+
+    ``is_foreign``: the metalogger's files are to be archived too.
+    """
 
     term: int
     successor: str
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,14 @@ class Job:
     """One wish of the election; ``successor`` is the name of the node that serves now, or empty.
 
     For the others see takeover.context.Request.
+    ``is_foreign``: a standby's metalogger files are archived too, since they hold what the successor never had.
     """
 
     kind: Kind
     term: int
     connections: tuple[PeerConnection, ...] = ()
     successor: str = ""
+    is_foreign: bool = False
     successor_version: int | None = None
     minimum_version: int = 0
     is_address_held: bool = False
@@ -72,7 +74,7 @@ class Job:
 class Listener:
     """Who hears of plans, in the event loop: ``ended`` (job, is_ok), ``progress``, ``finished``."""
 
-    ask_address: Callable[[int], None]
+    ask_address: Callable[[int, int], None]
     ended: Callable[[Job, bool], None]
     progress: Callable[[Job, StepProgress], None]
     finished: Callable[[Job, Outcome], None]
@@ -189,11 +191,12 @@ class PlanDesk:
             successor_version=job.successor_version,
             minimum_version=job.minimum_version,
             is_address_held=job.is_address_held,
+            is_foreign=job.is_foreign,
         )
-        context = make_context(
+        context: Context = make_context(
             self._takeover,
             request,
-            take_address=lambda: self._take_address(job),
+            take_address=lambda: self._take_address(job, context),
             release_address=lambda: self._release_address(job),
             old_connections=job.connections,
             follower=self._follower,
@@ -206,14 +209,15 @@ class PlanDesk:
         plan, request = rebuild(interrupted, self._takeover)
         return plan, make_context(self._takeover, request, lambda: False, lambda: True)
 
-    def _take_address(self, job: Job) -> bool:
+    def _take_address(self, job: Job, context: Context) -> bool:
         """Ask the heartbeat for the address and wait for the answer; called in the step's thread."""
         answer: Future[bool] = Future()
+        version = context.chain.version if context.chain is not None else 0
 
         def ask() -> None:
             self._address = (job.term, answer)
             if self.listener is not None and not self._is_overtaken:
-                self.listener.ask_address(job.term)
+                self.listener.ask_address(job.term, version)
             else:
                 answer.set_result(False)
 

@@ -38,6 +38,7 @@ from pycarpd.election.model import Role
 from pycarpd.linux.address import remove_address
 from pycarpd.linux.files import write_durably
 from pycarpd.settings import DaemonSettings
+from pycarpd.takeover.demote import ARCHIVING_STEP
 from pycarpd.takeover.events import Outcome
 from pycarpd.takeover.executor import StepProgress
 from pycarpd.takeover.lost import LOST_FILE
@@ -119,7 +120,7 @@ class Worker:
         self._desk = PlanDesk(host.takeover, self._state_dir / JOURNAL_FILE, self._expected_metaid, host.follower)
         self._desk.fence = self._stonith.fence
         self._desk.listener = Listener(
-            ask_address=lambda term: self._heartbeat.send(msg.AttachRequest(term)),
+            ask_address=lambda term, version: self._heartbeat.send(msg.AttachRequest(term, version)),
             ended=self._on_plan_ended,
             progress=self._on_progress,
             finished=self._on_plan_finished,
@@ -247,8 +248,8 @@ class Worker:
             case msg.PromoteRequest():
                 self._board.promotions += 1
                 self._operate(Job.of_promotion(message))
-            case msg.DemoteRequest(term=term, successor=successor):
-                self._operate(Job(Kind.DEMOTE, term, successor=successor))
+            case msg.DemoteRequest(term=term, successor=successor, is_foreign=is_foreign):
+                self._operate(Job(Kind.DEMOTE, term, successor=successor, is_foreign=is_foreign))
             case msg.AbortRequest(term=term) if self._desk is not None:
                 self._desk.abort(term)
             case msg.AttachAnswer(term=term, is_attached=is_attached) if self._desk is not None:
@@ -311,6 +312,9 @@ class Worker:
         self._chronicle.end_plan(outcome, lost)
         if self._standby is not None:
             self._standby.on_plan_ended(outcome)
+        if job.kind is Kind.DEMOTE and job.successor:
+            has_archived = ARCHIVING_STEP in dict(outcome.phases_ms)
+            self._heartbeat.send(msg.StandbyNews(job.term, outcome.ok, has_archived))
         if self._patient is not None:
             self._patient.is_operated_on = False
             self._patient.look_now()

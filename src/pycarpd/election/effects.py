@@ -60,10 +60,14 @@ class AbortPromotion:
 
 @dataclass(frozen=True, slots=True)
 class StartDemotion:
-    """Run the DEMOTE plan: make this host a standby. ``successor`` is the node that serves now, 0 if unknown."""
+    """Run the DEMOTE plan: make this host a standby. ``successor`` is the node that serves now, 0 if unknown.
+
+    ``is_foreign``: the metalogger's files hold, or may hold, changes that the successor never had.
+    """
 
     term: int
     successor: int
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

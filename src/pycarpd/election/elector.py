@@ -19,7 +19,7 @@ that depends on it is sent before.
 from dataclasses import replace
 from typing import assert_never
 
-from pycarpd.election import hearing, quorum, roles, support
+from pycarpd.election import hearing, lineage, orders, quorum, roles, support
 from pycarpd.election.effects import AnnounceVip, Effect, StartDemotion, StartPromotion, Stopped
 from pycarpd.election.events import (
     AdvertHeard,
@@ -31,11 +31,11 @@ from pycarpd.election.events import (
     LinkChanged,
     MfsmasterLost,
     NameClaimed,
-    OperatorCommand,
     PlainAdvertHeard,
     PromotionFinished,
     PromotionReady,
     SendingFailed,
+    StandbyMade,
     StatePersisted,
     StopRequested,
     TimeAdvanced,
@@ -50,7 +50,6 @@ from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.snapshot import Snapshot, snapshot_of
 
 ADOPTION_EXTENSIONS_MAX = 3
-NAME_FAULT_INTERVALS = 10
 
 
 class Elector:
@@ -87,6 +86,7 @@ class Elector:
             node.listen_deadline_ns,
             node.name_deadline_ns,
             node.election_deadline_ns,
+            node.standby.retry_ns,
             (node.lease_until_ns or None) if node.role is Role.MASTER else None,
             self._no_master_ns(),
             node.start_wait_ns(),
@@ -112,7 +112,7 @@ class Elector:
         """Return what the election believes now."""
         return snapshot_of(self._node, now_ns)
 
-    def _dispatch(self, event: Event, now_ns: int) -> None:  # noqa: C901, PLR0912 - one branch an event
+    def _dispatch(self, event: Event, now_ns: int) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch an event
         node = self._node
         match event:
             case AdvertHeard():
@@ -131,26 +131,29 @@ class Elector:
                 self._on_worker_lost(now_ns)
             case StatePersisted(persistent=persistent):
                 roles.on_durable(node, persistent, now_ns)
-            case PromotionReady(term=term):
-                self._on_promotion_ready(term, now_ns)
+            case PromotionReady():
+                self._on_promotion_ready(event, now_ns)
             case PromotionFinished():
                 self._on_promotion_finished(event, now_ns)
             case DemotionFinished():
                 self._on_demotion_finished(event, now_ns)
+            case StandbyMade():
+                lineage.on_standby_made(node, event, now_ns)
             case MfsmasterLost(may_restart=may_restart):
                 self._on_mfsmaster_lost(may_restart, now_ns)
             case FreshnessKnown():
-                self._on_freshness(event, now_ns)
+                lineage.on_files(node, event, now_ns)
+                roles.try_promotion(node, now_ns)
             case NameClaimed():
-                self._on_name_claimed(now_ns)
+                hearing.on_name_claimed(node, now_ns)
             case VipClaimed():
                 self._on_vip_claimed()
             case SendingFailed(is_failing=is_failing):
                 node.is_sending_failing = is_failing
             case Commanded(command=command):
-                self._on_command(command, now_ns)
+                orders.on_command(node, command, now_ns)
             case StopRequested(keep_serving=keep_serving):
-                self._on_stop(keep_serving, now_ns)
+                orders.on_stop(node, now_ns, keep_serving=keep_serving)
             case _:
                 assert_never(event)
 
@@ -158,6 +161,7 @@ class Elector:
         node = self._node
         if node.name_deadline_ns is not None and now_ns >= node.name_deadline_ns:
             node.name_deadline_ns = None
+            node.name_claims = 0
             node.faults.discard(Fault.NAME)
             roles.recover(node, Cause.NAME_CLEARED, now_ns)
         if node.listen_deadline_ns is not None and now_ns >= node.listen_deadline_ns:
@@ -166,6 +170,8 @@ class Elector:
             self._on_master_deadline(late_ns, now_ns)
         if node.election_deadline_ns is not None and now_ns >= node.election_deadline_ns:
             support.on_election_deadline(node, now_ns)
+        if node.standby.retry_ns is not None and now_ns >= node.standby.retry_ns:
+            lineage.on_retry(node)
         no_master_ns = self._no_master_ns()
         if no_master_ns is not None and now_ns >= no_master_ns:
             node.has_told_no_master = True
@@ -301,10 +307,12 @@ class Elector:
         if node.is_stopping:
             node.emit(Stopped())
 
-    def _on_promotion_ready(self, term: int, now_ns: int) -> None:
+    def _on_promotion_ready(self, event: PromotionReady, now_ns: int) -> None:
         node = self._node
-        if node.role is not Role.PROMOTING or term != node.claimed_term:
+        if node.role is not Role.PROMOTING or event.term != node.claimed_term:
             return
+        if event.version and node.promoted is not None:
+            node.promoted = replace(node.promoted, version=event.version)
         if node.settings.majority > 1:
             node.is_ready = True
             support.on_support(node, now_ns)
@@ -333,17 +341,6 @@ class Elector:
                 node.resigned_term = 0
             roles.finish_demotion(node, now_ns)
 
-    def _on_freshness(self, event: FreshnessKnown, now_ns: int) -> None:
-        self._node.freshness, self._node.why_not = event.freshness, event.why_not
-        self._node.has_old_news = False
-        roles.try_promotion(self._node, now_ns)
-
-    def _on_name_claimed(self, now_ns: int) -> None:
-        node = self._node
-        node.name_deadline_ns = now_ns + NAME_FAULT_INTERVALS * node.settings.interval_ns
-        node.faults.add(Fault.NAME)
-        roles.settle_faults(node, now_ns)
-
     def _on_vip_claimed(self) -> None:
         if self._node.role is Role.MASTER:
             self._node.emit(AnnounceVip())
@@ -360,33 +357,3 @@ class Elector:
         elif node.role in (Role.MASTER, Role.SUSPENDED):
             node.raise_demotion(now_ns)
             roles.demote(node, Cause.MFSMASTER_FAILS, now_ns)
-
-    def _on_command(self, command: OperatorCommand, now_ns: int) -> None:
-        node = self._node
-        match command:
-            case OperatorCommand.RESIGN:
-                if node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
-                    node.raise_demotion(now_ns)
-                    roles.demote(node, Cause.RESIGNED, now_ns)
-            case OperatorCommand.PAUSE:
-                node.is_paused = True
-            case OperatorCommand.RESUME:
-                node.is_paused = False
-                roles.try_promotion(node, now_ns)
-            case _:
-                assert_never(command)
-
-    def _on_stop(self, keep_serving: bool, now_ns: int) -> None:
-        node = self._node
-        node.is_stopping = True
-        if node.role is Role.MASTER and keep_serving:
-            node.hold_ns = node.settings.hold_max_ns
-            node.send(now_ns)
-            if node.settings.majority == 1:
-                node.emit(Stopped())
-            else:
-                node.election_deadline_ns = now_ns + node.silence_ns()
-        elif node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
-            roles.demote(node, Cause.STOPPED, now_ns)
-        elif node.role is not Role.DEMOTING:
-            node.emit(Stopped())

@@ -77,9 +77,10 @@ class StatePersisted:
 
 @dataclass(frozen=True, slots=True)
 class PromotionReady:
-    """mfsmaster answers with the expected version and metaid; only the virtual address is missing."""
+    """mfsmaster answers with the expected version (0: not told) and metaid; only the virtual address is missing."""
 
     term: int
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,19 @@ class DemotionFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class StandbyMade:
+    """The DEMOTE plan that was to make this host a standby of the term's master is over, to its last step.
+
+    Not ``is_ok``: files of an older master may still be in the way, and the plan has to be tried again.
+    ``has_archived``: all files were put away, so that what lies here from now on is the master's.
+    """
+
+    term: int
+    is_ok: bool
+    has_archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MfsmasterLost:
     """The mfsmaster of a serving node died or hangs; ``may_restart`` if it has not just been restarted."""
 
@@ -115,7 +129,7 @@ class FreshnessKnown:
 
 @dataclass(frozen=True, slots=True)
 class NameClaimed:
-    """An authenticated advert came with this node's own id from another process."""
+    """An authenticated, fresh advert came with this node's own id from another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +170,7 @@ Event = (
     | PromotionReady
     | PromotionFinished
     | DemotionFinished
+    | StandbyMade
     | MfsmasterLost
     | FreshnessKnown
     | NameClaimed

@@ -1,12 +1,15 @@
 """What an advert does to a node: who is followed, who is answered, to whom it gives way."""
 
-from pycarpd.election import quorum, roles, support, timing
+from pycarpd.election import lineage, quorum, roles, support, timing
 from pycarpd.election.claims import Judge, Reaction, plain_standing, standing_of
-from pycarpd.election.effects import AnnounceVip, StartDemotion
+from pycarpd.election.effects import AnnounceVip, PreserveFiles
 from pycarpd.election.events import AdvertHeard, PlainAdvertHeard
 from pycarpd.election.model import Advert, Cause, Flags, Role
-from pycarpd.election.node import Node
+from pycarpd.election.node import Fault, Node
 
+NAME_FAULT_INTERVALS = 10
+NAME_CLAIMS_CERTAIN = 3
+"""So many adverts of another process under this node's name are no accident of a restart: it runs beside this one."""
 UNPROVEN_EXTENSIONS_MAX = 3
 """How often a claim not yet proven fresh may put off a node's own: enough to prove it, too short for a replay."""
 
@@ -166,21 +169,20 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
         return
     if node.settings.majority > 1 and not _grants(node, event, now_ns):
         return
+    if advert.role is Role.PROMOTING and node.master_id not in (0, advert.node_id):
+        node.emit(PreserveFiles(node.persistent.term))  # the master is lost, though this node's own wait is not over
     roles.expect_master(node, advert.node_id, _deadline_ns(node, event, now_ns))
     node.claim_heard_ns = event.received_ns
     node.extensions = 0
-    served = (advert.node_id, advert.term)
-    is_new = advert.role is Role.MASTER and node.standby_of != served
-    if is_new:
-        node.has_old_news = True  # its files make room for the new master's
-    node.send(now_ns)
-    if is_new:
-        node.standby_of = served
+    if advert.role is Role.MASTER and not node.standby.is_of(advert.node_id, advert.term):
+        lineage.follow(node, advert, now_ns)
+        node.adopts = False
         if node.has_asked:
             node.has_asked = False
             node.asks_again_ns = now_ns + node.settings.demotion_half_life_ns
-        node.adopts = False
-        node.emit(StartDemotion(advert.term, advert.node_id))
+    elif advert.role is Role.MASTER:
+        node.quiet = None
+    node.send(now_ns)
 
 
 def _deadline_ns(node: Node, event: AdvertHeard, now_ns: int) -> int:
@@ -217,7 +219,7 @@ def _grants(node: Node, event: AdvertHeard, now_ns: int) -> bool:
 def _votes(node: Node, event: AdvertHeard, now_ns: int) -> bool:
     """Vote for the claim; False if this node may not."""
     advert = event.advert
-    if node.is_paused or not quorum.may_vote_for(node, advert, now_ns):
+    if not quorum.may_vote_for(node, advert, now_ns):
         return False
     node.persist(term=max(node.persistent.term, advert.term), vote_term=advert.term, vote_for=advert.node_id)
     quorum.keep_promise(node, advert, event.received_ns)
@@ -245,5 +247,15 @@ def _on_report(node: Node, event: AdvertHeard, now_ns: int) -> None:
         return
     if not standing_of(advert, event.source).is_better_than(node.standing(now_ns), node.settings.tie_break):
         return
-    if advert.freshness.metaid == node.freshness.metaid:
-        roles.demote(node, Cause.RESIGNED, now_ns)
+    if node.has_nearly(advert.freshness, now_ns):
+        roles.demote(node, Cause.HANDED_OVER, now_ns)
+
+
+def on_name_claimed(node: Node, now_ns: int) -> None:
+    """Leave the election while another process says this node's name; who serves does so only when that is certain."""
+    node.name_deadline_ns = now_ns + NAME_FAULT_INTERVALS * node.settings.interval_ns
+    node.faults.add(Fault.NAME)
+    node.name_claims += 1
+    if node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED) and node.name_claims >= NAME_CLAIMS_CERTAIN:
+        roles.demote(node, Cause.DUPLICATE_NAME, now_ns)
+    roles.settle_faults(node, now_ns)

@@ -38,6 +38,7 @@ class Cause(Enum):
     OUTRANKED = "a better claim was heard"
     LINK_DOWN = "the interface went down"
     LINK_UP = "the interface is up"
+    HANDED_OVER = "a better node asked to take over"
     LATE_WAKE = "woke up too late to trust its lease"
     LEASE_LOST = "no majority has prolonged its lease"
     NOT_ELECTED = "no majority voted for it"
@@ -88,8 +89,10 @@ class Flags(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How new a host's metadata is: (metaid, metadata version), with what a drill has proved.
+    """How new a host's metadata is: (metaid, lineage, metadata version), with what a drill has proved.
 
+    ``lineage`` is the term of the mastership in which the files were last written or followed: 0 where that is not
+    known, None in the adverts of a version of pycarpd that does not tell it.
     Sources: MooseFS 2.0+ metadata header (metaid, version); a changelog's last complete line + 1.
     """
 
@@ -98,6 +101,15 @@ class Freshness:
     proved_version: int = 0
     drill_age_s: int | None = None
     age_ms: int = 0
+    lineage: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Where a master's lineage left the one before it: the lineage and version of what was promoted."""
+
+    lineage: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +164,8 @@ class Advert:
     advbase: int
     advskew: int
     connections: tuple[PeerConnection, ...] = ()
+    branch: Branch | None = None
+    """Of a MASTER that knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +181,26 @@ class PlainAdvert:
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """Of which mastership this host's files are, as far as it is known; ``term`` 0: not at all.
+
+    It is true of files with that metaid and at least that version: of others nothing is known. ``branch_lineage`` and
+    ``branch_version`` are where the lineage left the one before it, for a host that has served in it (else 0).
+    """
+
+    term: int = 0
+    metaid: int = 0
+    version: int = 0
+    branch_lineage: int = 0
+    branch_version: int = 0
+
+    @property
+    def branch(self) -> Branch | None:
+        """Return where the lineage began, None if it is not known."""
+        return Branch(self.branch_lineage, self.branch_version) if self.branch_version else None
+
+
+@dataclass(frozen=True, slots=True)
 class Persistent:
     """What a node must not forget: written and fsynced before anything that depends on it is sent."""
 
@@ -174,6 +208,8 @@ class Persistent:
     served_term: int = 0
     vote_term: int = 0
     vote_for: int = 0
+    is_paused: bool = False
+    lineage: Lineage = Lineage()
 
     @property
     def vote(self) -> tuple[int, int]:

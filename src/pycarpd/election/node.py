@@ -6,12 +6,14 @@ This is the Elector's memory, not its judgement; see elector.py for what the ele
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 from pycarpd.election import claims, timing
 from pycarpd.election.effects import DetachVip, Effect, Persist, RenewLease, Send, Transition
 from pycarpd.election.model import Advert, Cause, Flags, Freshness, Persistent, Role
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
+from pycarpd.election.standby import Standby
 from pycarpd.election.transitions import TRANSITIONS
 from pycarpd.invariant import invariant
 
@@ -21,6 +23,11 @@ RANKS_PER_INTERVAL = 8
 """Eight equal candidates begin within one advert interval."""
 BLIND_EXTENSIONS_MAX = 20
 """How often in a row a node that lost adverts waits for the next ones: a flood delays a failover, and no more."""
+SERVED_VERSIONS_MAX = 32
+"""How many of the versions that it has served a master remembers; it looks twice a second."""
+HANDOVER_LAG_NS = 5_000_000_000
+"""A standby that asks to take over has at least what the master had so long ago."""
+OLD_NEWS = "its files make room for those of a new master"
 RESIGN_REPEATS = 3
 """A resignation is said three times, since a multicast may be lost."""
 
@@ -70,7 +77,14 @@ class Node:
     claimed_term: int = 0
     master_id: int = 0
     claim_heard_ns: int = 0
-    standby_of: tuple[int, int] = (0, 0)
+    standby: Standby = field(default_factory=Standby)
+    quiet: Freshness | None = None
+    """What lay here when nobody served, and when that was looked at."""
+    quiet_ns: int = 0
+    promoted: Freshness | None = None
+    """The files that this node's claim is made with."""
+    served_versions: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=SERVED_VERSIONS_MAX))
+    name_claims: int = 0
     sequence: int = 0
     lease_until_ns: int = 0
     resigned_term: int = 0
@@ -112,6 +126,7 @@ class Node:
     def __post_init__(self) -> None:
         """Start from the state on disk: what was read from it is durable."""
         self.durable = self.persistent
+        self.is_paused = self.persistent.is_paused
         self.served_at_start = self.persistent.served_term
 
     def emit(self, effect: Effect) -> None:
@@ -191,7 +206,7 @@ class Node:
         skew = timing.advskew(self.settings.priority, self.demotion(now_ns))
         return claims.plain_standing(self.settings.advbase, skew, self.settings.me.address)
 
-    def persist(self, **changes: int) -> None:
+    def persist(self, **changes: Any) -> None:
         """Change what must survive a restart, and have it written if that is news."""
         wanted = replace(self.persistent, **changes)
         if wanted != self.persistent:
@@ -266,6 +281,7 @@ class Node:
             vote_for=vote_for,
             config_digest=self.settings.config_digest,
             acks=self.peers.acks(),
+            branch=self.persistent.lineage.branch if self.role is Role.MASTER else None,
             advbase=self.settings.advbase,
             advskew=timing.advskew(self.settings.priority, demotion),
         )
@@ -276,7 +292,7 @@ class Node:
 
     def _flags(self, now_ns: int, *, is_resigning: bool) -> Flags:
         flags = Flags.CAN_SPLIT if self.settings.majority == 1 else Flags(0)
-        if not self.why_not:
+        if not self.objection:
             flags |= Flags.PROMOTABLE
         if self.has_no_master(now_ns):
             flags |= Flags.NO_MASTER
@@ -296,7 +312,7 @@ class Node:
 
     def has_no_master(self, now_ns: int) -> bool:
         """Tell whether this node would welcome an election: the answer to a pre-vote, said in each report."""
-        is_free = self.role is Role.BACKUP and not self.is_bound(now_ns) and not self.is_paused
+        is_free = self.role is Role.BACKUP and not self.is_bound(now_ns)
         return is_free and now_ns >= self.follow_until_ns
 
     def wants_master(self, now_ns: int) -> bool:
@@ -311,8 +327,6 @@ class Node:
             return False
         if self.demotion(now_ns) or now_ns < self.asks_again_ns or not self.may_promote(now_ns):
             return False
-        if self.has_old_news:  # a master that steps down for a node without files does so in vain
-            return False
         if self.peers.fresher_candidate(self.freshness, 0, now_ns, self.master_down_ns(now_ns)) is not None:
             return False
         if master.advert is None or master.advert.role is not Role.MASTER:
@@ -320,10 +334,24 @@ class Node:
         theirs = claims.standing_of(master.advert, master.member.address)
         return self.standing(now_ns).is_better_than(theirs, self.settings.tie_break)
 
+    @property
+    def objection(self) -> str:
+        """Return what speaks against promoting this host, empty for nothing."""
+        return self.why_not or (OLD_NEWS if self.has_old_news else "")
+
+    def has_nearly(self, theirs: Freshness, now_ns: int) -> bool:
+        """Tell, on a MASTER, whether a standby has nearly what is served here: a handover to it costs no waiting."""
+        own = self.freshness
+        if own is None or theirs.metaid != own.metaid or theirs.lineage not in (None, own.lineage):
+            return False
+        known = [version for at_ns, version in self.served_versions if at_ns <= now_ns - HANDOVER_LAG_NS]
+        least = known[-1] if known else next((version for _, version in self.served_versions), own.version)
+        return theirs.version >= least
+
     def may_promote(self, now_ns: int) -> bool:
         """Tell whether this node could open a term now, were there no master."""
         is_free = not self.faults and not self.is_paused and not self.is_stopping
-        has_files = not self.why_not and not self.settings.me.is_witness
+        has_files = not self.objection and not self.settings.me.is_witness
         has_waited = now_ns - self.started_ns >= self.settings.start_wait_ns
         return is_free and has_files and (has_waited or self.peers.have_all_reported())
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pycarpd.election import freshness
 from pycarpd.election.model import Ack, Advert, Flags, Freshness, Member, Role
 
 
@@ -100,7 +101,7 @@ class PeerTable:
             theirs = peer.freshness
             if not peer.is_candidate or theirs is None or peer.demotion > own_demotion:
                 continue
-            if own is None or (theirs.metaid == own.metaid and theirs.version > own.version):
+            if own is None or freshness.is_newer(theirs, own):
                 return peer
         return None
 

@@ -17,6 +17,7 @@ disturbs nobody. A voter refuses a candidate whose metadata is older than its ow
 With ``arbiter = "none"`` the majority is one: every node grants itself what it asks for, which is why it can split.
 """
 
+from pycarpd.election import freshness
 from pycarpd.election.model import Advert, Flags, Freshness, Role
 from pycarpd.election.node import Node
 from pycarpd.election.peers import Peer
@@ -121,7 +122,7 @@ def is_fresh_enough(theirs: Freshness | None, own: Freshness | None) -> bool:
     """Tell whether a candidate's metadata is known and at least as new as this voter's, of the same file system."""
     if theirs is None:
         return False
-    return own is None or (theirs.metaid == own.metaid and theirs.version >= own.version)
+    return own is None or freshness.is_at_least(theirs, own)
 
 
 def may_open_term(node: Node, now_ns: int) -> bool:

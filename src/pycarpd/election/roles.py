@@ -1,6 +1,6 @@
 """Entering and leaving roles: what each change of role makes happen, in which order."""
 
-from pycarpd.election import quorum, timing
+from pycarpd.election import lineage, quorum, timing
 from pycarpd.election.effects import (
     AbortPromotion,
     AttachVip,
@@ -12,6 +12,7 @@ from pycarpd.election.effects import (
 )
 from pycarpd.election.model import Cause, Persistent, Role
 from pycarpd.election.node import Fault, Node
+from pycarpd.election.standby import Standby
 
 
 def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
@@ -19,11 +20,13 @@ def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
     if cause is Cause.STARTED:
         node.give_up_address()  # one that an earlier run has left behind
     node.move(cause, now_ns)
+    has_missed_writes = cause is Cause.DEMOTED and node.persistent.served_term > node.claimed_term
     node.claimed_term = 0
     node.is_plan_started = node.is_plan_over = node.is_aborting = node.is_ready = False
     node.election_deadline_ns = None
     node.hold_ns = 0
-    node.standby_of = (0, 0)
+    node.standby = Standby()
+    node.has_old_news = has_missed_writes
     node.listen_deadline_ns = None
     expect_master(node, 0, now_ns + node.master_down_ns(now_ns))
     if cause not in (Cause.DEMOTED, Cause.NOT_ELECTED):
@@ -82,6 +85,7 @@ def start_promotion(node: Node, cause: Cause, now_ns: int) -> None:
     A mfsmaster that was found running without the address is not adopted here: nobody has proved what it serves.
     """
     node.adopts = False
+    node.promoted = node.freshness
     node.claimed_term = node.persistent.term + 1
     node.move(cause, now_ns)
     node.is_plan_started = node.is_plan_over = node.is_ready = False
@@ -152,6 +156,9 @@ def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     """Serve: the address first, since mfsmaster answers already, then the advert."""
     node.move(cause, now_ns)
     node.adopts = node.has_asked = False
+    node.served_versions.clear()
+    if cause is Cause.PROMOTION_READY:
+        lineage.begin(node)
     node.master_id = node.settings.node_id
     node.master_deadline_ns = None
     node.listen_deadline_ns = None

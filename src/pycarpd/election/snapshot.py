@@ -41,7 +41,7 @@ def snapshot_of(node: Node, now_ns: int) -> Snapshot:
         can_split=node.settings.arbiter is Arbiter.NONE,
         faults=tuple(f for f in Fault if f in node.faults),
         freshness=node.freshness,
-        why_not=node.why_not,
+        why_not=node.objection,
         peers=node.peers.all(),
         live_members=1 + len(node.peers.live(now_ns, node.silence_ns() + node.settings.interval_ns)),
         adopts=node.adopts and node.role is Role.PROMOTING,

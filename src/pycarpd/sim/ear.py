@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pycarpd.election import events as ev
 from pycarpd.election.model import Advert, PlainAdvert
 from pycarpd.election.node import Identity
+from pycarpd.sim.dialect import Dialect
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.network import Datagram
 from pycarpd.wire.codec import CodecSettings
@@ -20,9 +21,10 @@ TTL = 255
 class Ear:
     """The queue and the receiver of one node; each life of the node begins with a new receiver."""
 
-    def __init__(self, codec: CodecSettings, is_strict: bool) -> None:
+    def __init__(self, codec: CodecSettings, is_strict: bool, dialect: Dialect = Dialect.PRESENT) -> None:
         self._codec = codec
         self._is_strict = is_strict
+        self._dialect = dialect
         self._inbox: deque[tuple[Datagram, int]] = deque()
         self._receiver: Receiver | None = None
         self.has_overflown = False
@@ -66,7 +68,7 @@ class Ear:
         match received.advert:
             case Advert() as advert:
                 is_proven = received.verdict is Verdict.ACCEPTED
-                return ev.AdvertHeard(advert, datagram.source, is_proven, received_ns)
+                return ev.AdvertHeard(self._dialect.understand(advert), datagram.source, is_proven, received_ns)
             case PlainAdvert() as plain:
                 return ev.PlainAdvertHeard(plain, datagram.source, received_ns)
             case None:

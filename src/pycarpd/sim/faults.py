@@ -5,6 +5,7 @@ failing run leaves the others as they were.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from random import Random
 
 from pycarpd.election import events as ev
@@ -23,6 +24,7 @@ PAUSES_MS = (10, 60, 300, 760, 1500, 5000, 11_000, 30_000)
 RESTART_MAX_MS = 1500
 WRITES_MAX = 16
 REPLAYED = 20
+UNREPLICATED_MAX = 300
 PROMOTING_STEPS = ("assemble", "install", "start-mfsmaster", "probe")
 STEPS = (
     *PROMOTING_STEPS,
@@ -248,8 +250,53 @@ def forge(world: World, node: SimNode, rng: Random) -> None:
         world.network.forge()
 
 
+def lose_newest(world: World, node: SimNode, rng: Random) -> None:
+    """Let a serving host write many lines that no metalogger gets, and cut it off or lose it at once."""
+    server = next(iter(world.servers()), node)
+    server.host.data.write(server.host.serving_term, rng.randint(1, UNREPLICATED_MAX))
+    (isolate if _is_heads(rng) else crash)(world, server, rng)
+
+
+def lag(world: World, node: SimNode, rng: Random) -> None:
+    """Let the host's metalogger get nothing for a while."""
+    node.host.is_lagging = True
+
+    def catch_up() -> None:
+        node.host.is_lagging = False
+
+    world.agenda.after(2 * _outage_ns(rng), catch_up)
+
+
+def wipe_files(world: World, node: SimNode, rng: Random) -> None:
+    """Remove all metadata of a host that does not serve, where another host has some."""
+    del rng
+    others = [n for n in world.nodes.values() if n is not node and n.host.data.best is not None]
+    if not node.is_in_use and others:
+        node.host.data.logger = node.host.data.own = None
+
+
+def age_files(world: World, node: SimNode, rng: Random) -> None:
+    """Put an older copy of the metadata in the place of a standby's, as from a backup."""
+    del world
+    logger = node.host.data.logger
+    if not node.is_in_use and logger is not None:
+        node.host.data.logger = logger.until(max(1, logger.version - rng.randint(1, UNREPLICATED_MAX)))
+
+
+def reload(world: World, node: SimNode, rng: Random) -> None:
+    """Let an operator change the host's priority, and whether it preempts, while it runs."""
+    del world
+    node.reload(replace(node.settings, priority=rng.choice([1, 50, 100, 200, 254]), preempt=_is_heads(rng)))
+
+
+def twin(world: World, node: SimNode, rng: Random) -> None:
+    """Let another process use the node's name for a while."""
+    for number in range(rng.randint(2, 12)):
+        world.agenda.after(number * node.settings.interval_ns, lambda: node.post(ev.NameClaimed()))
+
+
 def claim_name(world: World, node: SimNode, rng: Random) -> None:
-    """Let another process use the node's name."""
+    """Let one advert of another process come under the node's name."""
     del world, rng
     node.post(ev.NameClaimed())
 
@@ -301,6 +348,12 @@ FAULTS: tuple[Fault, ...] = (
     cut_one_way,
     replay,
     forge,
+    lose_newest,
+    lag,
+    wipe_files,
+    age_files,
+    reload,
+    twin,
     claim_name,
     lose_adverts,
     rough_weather,

@@ -3,16 +3,53 @@
 from dataclasses import dataclass, replace
 
 METAID = 0x5EED
+History = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One copy of the metadata; ``is_whole``: its chain has no gap. ``term`` is the one its last line was served in."""
+    """One copy of the metadata; ``is_whole``: its chain has no gap.
+
+    ``history`` is by whom it was truly written: terms, each with the last version of it.
+    """
 
     version: int
-    term: int = 0
+    history: History = ()
     metaid: int = METAID
     is_whole: bool = True
+
+    @property
+    def standing(self) -> tuple[int, int]:
+        """Return the term in which the last line was served, and the version: what copies are ordered by."""
+        return (self.history[-1][0] if self.history else 0, self.version)
+
+    def until(self, version: int) -> "Copy":
+        """Return this copy as it was at an older version."""
+        kept: list[tuple[int, int]] = []
+        for term, last in self.history:
+            if not kept or kept[-1][1] < version:
+                kept.append((term, min(last, version)))
+        return replace(self, version=min(version, self.version), history=tuple(kept))
+
+    def leads_to(self, other: "Copy") -> bool:
+        """Tell whether *other* has all of this copy's lines, and perhaps more."""
+        return self.version <= other.version and other.until(self.version).history == self.history
+
+    def followed_by(self, master: "Copy") -> "Copy":
+        """Return what a metalogger makes of this copy: it appends what the master has beyond it."""
+        history = [*self.history]
+        for term, last in master.history:
+            if last > self.version:
+                if history and history[-1][0] == term:
+                    history.pop()
+                history.append((term, last))
+        return replace(self, version=max(self.version, master.version), history=tuple(history), is_whole=True)
+
+    def written(self, term: int, lines: int = 1) -> "Copy":
+        """Return the copy with more lines, of that term."""
+        version = self.version + lines
+        before = self.history[:-1] if self.history and self.history[-1][0] == term else self.history
+        return replace(self, version=version, history=(*before, (term, version)))
 
 
 @dataclass(slots=True)
@@ -31,8 +68,11 @@ class DataPath:
 
     @property
     def best(self) -> Copy | None:
-        """Return the newest copy that lies here, whoever wrote it."""
-        return max((c for c in (self.logger, self.own) if c is not None), key=lambda c: c.version, default=None)
+        """Return the newest copy that lies here, whoever wrote it; two histories are no chain."""
+        found = sorted((c for c in (self.logger, self.own) if c is not None), key=lambda c: c.version)
+        if len(found) > 1 and not found[0].leads_to(found[1]):
+            return replace(found[1], is_whole=False)
+        return found[-1] if found else None
 
     @property
     def in_the_way(self) -> tuple[Copy | None, Copy | None]:
@@ -67,10 +107,13 @@ class DataPath:
             self.archive = None
 
     def follow(self, master: Copy) -> None:
-        """Let the metalogger write what the master has."""
-        self.logger = replace(master, is_whole=True)
+        """Let the metalogger write what the master has: one that knows more forgets it and loads all anew."""
+        if self.logger is None or self.logger.version > master.version or self.logger.metaid != master.metaid:
+            self.logger = replace(master, is_whole=True)
+        else:
+            self.logger = self.logger.followed_by(master)
 
-    def write(self, term: int) -> None:
-        """Let mfsmaster write one line more."""
+    def write(self, term: int, lines: int = 1) -> None:
+        """Let mfsmaster write some lines more."""
         if self.own is not None:
-            self.own = replace(self.own, version=self.own.version + 1, term=term)
+            self.own = self.own.written(term, lines)

@@ -10,8 +10,6 @@ from pycarpd.sim.clock import HostClock
 from pycarpd.sim.files import DataPath
 
 VIP_LIFETIME_NS = 2 * NS_PER_S
-FROZEN_LEASE_MAX_NS = 11 * NS_PER_S
-"""The longest lease there is, and its drift."""
 
 
 class PlanFate(Enum):
@@ -121,12 +119,22 @@ class Host:
     expected_version: int = 0
     """What the plan that started mfsmaster had proved."""
     why_not: str = ""
+    serving_term: int = 0
+    """The term that mfsmaster was started for."""
+    is_lagging: bool = False
+    """Its metalogger gets nothing."""
+    asked_until_ns: int = 0
+    """Until when, by the host's clock, its adverts have asked for a lease."""
+    excused_until_ns: int = 0
+    """The same, of before it stood still last."""
 
     @property
-    def was_frozen(self) -> bool:
-        """Tell whether a lease that is counted from before a standstill may still be in force."""
-        clock = self.clock
-        return clock.went_on_ns is not None and self.agenda.now_ns - clock.went_on_ns <= FROZEN_LEASE_MAX_NS
+    def is_excused(self) -> bool:
+        """Tell whether what is open here was granted before a standstill: no clock of this host can know better.
+
+        Bounded by the lease that was asked for then; a lease that was asked for later is no excuse.
+        """
+        return self.now_ns < self.excused_until_ns and self.kernel.fence_until_ns <= self.excused_until_ns
 
     @property
     def now_ns(self) -> int:

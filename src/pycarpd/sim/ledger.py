@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
-from pycarpd.election.model import Advert, Flags, Freshness, Role
+from pycarpd.election import freshness
+from pycarpd.election.model import Advert, Cause, Flags, Freshness, Role
 from pycarpd.sim.agenda import NS_PER_MS
 from pycarpd.sim.checkers import Effects, has_majority_rules, require
 from pycarpd.sim.failure import CheckFailedError
+from pycarpd.sim.files import Copy, History
 from pycarpd.sim.node import SimNode
 
 ADVERTS_MAX = 256
@@ -113,6 +115,8 @@ class PromiseKeeper:
 
     lives: dict[tuple[int, int], SentAdverts] = field(default_factory=dict)
     known: dict[str, Freshness | None] = field(default_factory=dict)
+    copies: dict[int, Copy | None] = field(default_factory=dict)
+    """What truly lay on a host when it last looked."""
     votes: dict[str, tuple[int, int]] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
     newest: dict[tuple[str, int, int], tuple[int, int]] = field(default_factory=dict)
@@ -124,7 +128,9 @@ class PromiseKeeper:
             return
         self._note_life(node)
         if isinstance(event, ev.FreshnessKnown):
-            self.known[node.name] = event.freshness
+            snapshot = node.snapshot
+            self.known[node.name] = snapshot.freshness if snapshot is not None else event.freshness
+            self.copies[node.member.node_id] = node.host.data.best if event.freshness is not None else None
         elif isinstance(event, ev.AdvertHeard):
             self._note_release(node, event.advert, is_proven=event.is_proven)
         for effect in effects:
@@ -185,11 +191,19 @@ class PromiseKeeper:
             require(is_over, "S5: who has promised votes for nobody else", node)
         if vote != node.member.node_id and isinstance(event, ev.AdvertHeard) and event.advert.role is Role.PROMOTING:
             self._check_freshness(node, event.advert.freshness)
+            self._check_copies(node, vote)
+
+    def _check_copies(self, node: SimNode, vote: int) -> None:
+        """Hold the vote against what truly lies on both hosts; a version that knows no lineages cannot do better."""
+        own, theirs = self.copies.get(node.member.node_id), self.copies.get(vote)
+        if own is None or theirs is None or node.is_among_older:
+            return
+        require(theirs.standing >= own.standing, f"S6: a voter has {own} and elects {theirs}", node)
 
     def _check_freshness(self, node: SimNode, theirs: Freshness | None) -> None:
         own = self.known.get(node.name)
         require(theirs is not None, "S6: unknown freshness never wins", node)
-        is_fresh = own is None or (theirs is not None and theirs.metaid == own.metaid and theirs.version >= own.version)
+        is_fresh = own is None or (theirs is not None and freshness.is_at_least(theirs, own))
         require(is_fresh, "S6: the winner is as fresh as each voter", node)
 
     def _check_lease(self, node: SimNode, until_ns: int) -> None:
@@ -222,3 +236,27 @@ class FileKeeper:
                     self.followers.discard(node.name)
                 case _:
                     pass
+
+
+@dataclass(slots=True)
+class HistoryKeeper:
+    """What is served goes on from what was promoted, and no copy mixes two histories (S7)."""
+
+    begun: dict[int, History] = field(default_factory=dict)
+    """What a term's master went on from."""
+
+    def check(self, node: SimNode, _event: ev.Event, effects: Effects) -> None:
+        """Follow who begins to serve what."""
+        for effect in effects:
+            if isinstance(effect, fx.Transition) and effect.cause is Cause.PROMOTION_READY and not node.is_among_older:
+                own = node.host.data.own
+                if own is not None and has_majority_rules(node):
+                    self._check_past(node, own.history)
+                    self.begun.setdefault(effect.term, own.history)
+
+    def _check_past(self, node: SimNode, history: History) -> None:
+        for number, (term, _) in enumerate(history):
+            past = self.begun.get(term)
+            if past is not None:
+                is_same = past == history[: len(past)] or past == history[:number]
+                require(is_same, f"S7: {history} is no history of what term {term} has served", node)

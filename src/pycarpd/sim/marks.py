@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
+from pycarpd.election.freshness import is_newer
 from pycarpd.election.model import Role
 from pycarpd.sim.agenda import NS_PER_MS
 from pycarpd.sim.checkers import Effects, has_majority_rules
@@ -18,6 +19,13 @@ class VoteMarks:
 
     def check(self, node: SimNode, event: ev.Event, effects: Effects) -> None:
         """Look at one decision."""
+        for effect in effects:
+            if isinstance(effect, fx.StartDemotion) and effect.is_foreign:
+                self._mark("a standby's files were no part of the master's lineage")
+        if isinstance(event, ev.StandbyMade):
+            self._mark("a standby was made anew" if event.has_archived else "a standby was left as it is")
+            if not event.is_ok:
+                self._mark("a standby could not be made one")
         if not has_majority_rules(node):
             return
         for effect in effects:
@@ -38,8 +46,12 @@ class VoteMarks:
             self._on_refusal(node, event)
 
     def _on_refusal(self, node: SimNode, event: ev.AdvertHeard) -> None:
-        theirs, own = event.advert.freshness, node.host.freshness
-        if theirs is not None and own is not None and theirs.version < own.version:
+        theirs = event.advert.freshness
+        snapshot = node.snapshot
+        known = snapshot.freshness if snapshot is not None else None
+        if theirs is not None and known is not None and is_newer(known, theirs):
             self._mark("a vote refused: the candidate's metadata is older")
+            if theirs.version > known.version:
+                self._mark("a vote refused: a higher version of an older lineage")
         elif node.host.disk.vote_for not in (event.advert.node_id, 0):
             self._mark("a vote refused: the voter has promised itself")

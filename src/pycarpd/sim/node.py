@@ -18,6 +18,7 @@ from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.snapshot import Snapshot
 from pycarpd.invariant import invariant
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Action
+from pycarpd.sim.dialect import Dialect
 from pycarpd.sim.ear import Ear
 from pycarpd.sim.host import Host
 from pycarpd.sim.network import Datagram, Network
@@ -49,6 +50,8 @@ class Place:
     rng: Random
     observer: Observer
     is_sealed: bool
+    dialect: Dialect = Dialect.PRESENT
+    is_among_older: bool = False
 
 
 class SimNode:
@@ -56,6 +59,8 @@ class SimNode:
 
     def __init__(self, settings: ElectionSettings, codec: CodecSettings, place: Place) -> None:
         self.settings = settings
+        self.member: Member = settings.me
+        self.name = self.member.name
         self.host = place.host
         self.elector: Elector | None = None
         self.paused_until_ns = 0
@@ -65,8 +70,10 @@ class SimNode:
         self._rng = place.rng
         self._observer = place.observer
         self._is_sealed = place.is_sealed
+        self._dialect = place.dialect
+        self.is_among_older = place.is_among_older
         self._worker: SimWorker | None = None
-        self.ear = Ear(codec, settings.strict)
+        self.ear = Ear(codec, settings.strict, place.dialect)
         self._is_fenced = settings.arbiter is Arbiter.MAJORITY
         self._mailbox: deque[ev.Event] = deque()
         self._life = 0
@@ -74,18 +81,8 @@ class SimNode:
         self._is_waking = False
         self._asked_term: int | None = None
         self._restarted_ns: int | None = None
-        network, address = place.network, settings.me.address
+        network, address = place.network, self.member.address
         network.join(self.name, self._hear, address, lambda advert: self._encoder.encode(advert, address))
-
-    @property
-    def member(self) -> Member:
-        """Return this node's entry in the member list."""
-        return self.settings.me
-
-    @property
-    def name(self) -> str:
-        """Return this node's name."""
-        return self.member.name
 
     @property
     def now_ns(self) -> int:
@@ -118,6 +115,12 @@ class SimNode:
         return self.elector is None and self._worker is not None
 
     @property
+    def is_in_use(self) -> bool:
+        """Tell whether a mfsmaster, a plan, or one that was interrupted needs the files as they are."""
+        is_busy = self._worker is None or self._worker.is_busy
+        return is_busy or self.host.has_mfsmaster or self.host.data.staging is not None
+
+    @property
     def is_asked(self) -> bool:
         """Tell whether a promotion on this host waits for the address, or died with its worker after asking."""
         return self._worker is None or self._worker.is_asking
@@ -130,6 +133,8 @@ class SimNode:
         identity = Identity(self.host.epoch, self._rng.getrandbits(64))
         self.elector = Elector(self.settings, identity, self.host.disk)
         self.ear.begin(identity)
+        if self.host.disk.is_paused:
+            self._observer.mark("a paused node came back paused")
         if self.host.disk.vote_for not in (0, self.member.node_id):
             self._observer.mark("a voter came back bound by its promise")
         self._life += 1
@@ -153,6 +158,12 @@ class SimNode:
                 self._worker.begin(hello)
 
         self._later(WORKER_START_NS, begin)
+
+    def reload(self, settings: ElectionSettings) -> None:
+        """Use other settings from now on, those that may change while the daemon runs."""
+        self.settings = settings
+        if self.elector is not None:
+            self.elector.reconfigure(settings)
 
     def stop(self, *, keep_serving: bool = False) -> None:
         """Ask the daemon to end."""
@@ -212,6 +223,7 @@ class SimNode:
         clock = self.host.clock
         if clock.stands_since_ns is not None:
             return
+        self.host.excused_until_ns = self.host.asked_until_ns
         clock.stop(self._agenda)
         self._agenda.after(duration_ns, self.thaw)
 
@@ -372,16 +384,19 @@ class SimNode:
                     self._lose_mfsmaster()
             case fx.PreserveFiles():
                 self.host.data.preserved = self.host.data.best
+                if self._worker is not None:
+                    self._worker.look_now()
             case fx.AnnounceVip() | fx.Transition() | fx.Stopped():
                 pass
             case _:
                 self._ask_worker(effect)
 
     def _send(self, advert: Advert) -> None:
+        if advert.hold_ms:
+            self.host.asked_until_ns = max(self.host.asked_until_ns, self.now_ns + advert.hold_ms * NS_PER_MS)
         if self.host.has_link:
-            source = self.member.address
-            content = self._encoder.encode(advert, source) if self._is_sealed else advert
-            self._network.broadcast(self.name, content, source)
+            content = self._dialect.say(advert, self._encoder, self.member.address, is_sealed=self._is_sealed)
+            self._network.broadcast(self.name, content, self.member.address)
 
     def _ask_worker(self, effect: fx.Persist | fx.StartPromotion | fx.AbortPromotion | fx.StartDemotion) -> None:
         worker = self._worker
@@ -394,7 +409,7 @@ class SimNode:
                 worker.promote(term)
             case fx.AbortPromotion(term=term):
                 worker.abort(term)
-            case fx.StartDemotion(term=term, successor=successor):
-                worker.demote(term, has_successor=bool(successor))
+            case fx.StartDemotion(term=term, successor=successor, is_foreign=is_foreign):
+                worker.demote(term, has_successor=bool(successor), is_foreign=is_foreign)
             case _:
                 assert_never(effect)

@@ -33,6 +33,7 @@ class Operation:
     term: int
     has_successor: bool
     release_address: Callable[[], None] = field(default=lambda: None)
+    is_foreign: bool = False
 
 
 def spec_of(operation: Operation) -> PlanSpec:
@@ -111,7 +112,7 @@ def is_done(operation: Operation, step: str) -> bool:
         case "end-mfsmaster" | "kill-mfsmaster":
             return not host.has_mfsmaster
         case "stop-metalogger" | "archive-files":
-            return host.data.own is None
+            return host.data.own is None and not operation.is_foreign
         case _:
             return host.has_metalogger
 
@@ -179,6 +180,7 @@ def _start(operation: Operation) -> Answer:
         raise CheckFailedError("S7: a mfsmaster is started where clients reach it before it was probed")
     host.has_mfsmaster, host.is_hung = True, False
     host.starts += 1
+    host.serving_term = operation.term
     if host.fate is PlanFate.STARTS_OTHER_FILES:
         host.expected_version += 1
     return None

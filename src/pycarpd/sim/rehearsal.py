@@ -13,6 +13,7 @@ from random import Random
 from pycarpd.election.model import Arbiter, Role
 from pycarpd.invariant import InvariantError
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S
+from pycarpd.sim.dialect import Dialect
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.host import Habits
 from pycarpd.sim.network import Weather
@@ -32,7 +33,10 @@ DRIFT_PPM_MAX = 499
 """Per node, so that no two clocks differ by more than the bound."""
 CRASHED, CUT_OFF, PAUSED = range(3)
 PREEMPTING = 0.3
-RULE = re.compile(r"\b([SLB]\d+): ")
+WITHOUT_ARBITER = 0.1
+MIXED = 0.15
+"""In how many rehearsals some nodes run another version of pycarpd."""
+RULE = re.compile(r"\b([SLBP]\d+): ")
 FOREVER_NS = 10_000 * NS_PER_S
 
 
@@ -66,9 +70,11 @@ class Result:
         return found.group(1) if found else ""
 
 
-def draw(seed: int, arbiter: Arbiter) -> Scenario:
-    """Draw a rehearsal."""
+def draw(seed: int, arbiter: Arbiter | None = None) -> Scenario:
+    """Draw a rehearsal; without *arbiter* that is drawn too, mostly a majority."""
     rng = Random(f"scenario {seed}")
+    if arbiter is None:
+        arbiter = Arbiter.NONE if rng.random() < WITHOUT_ARBITER else Arbiter.MAJORITY
     options = _draw_options(rng, arbiter, is_sealed=seed % SEALED_EVERY == 0)
     names = tuple(f"meta{number}" for number in range(1, options.nodes + 1))
     moments = draw_moments(rng, draw_plan(rng, duration_ns=FAULTS_NS), names)
@@ -86,6 +92,7 @@ def _draw_options(rng: Random, arbiter: Arbiter, *, is_sealed: bool) -> WorldOpt
         weather=Weather(100_000, rng.choice([200_000, 3 * NS_PER_MS])),
         drift_ppm_max=rng.choice([0, DRIFT_PPM_MAX]),
         is_sealed=is_sealed,
+        dialects=_draw_dialects(rng, nodes),
         habits=Habits(
             wake_ns=rng.choice([0, 2 * NS_PER_MS]),
             persist_ns=rng.choice([1, 20]) * NS_PER_MS,
@@ -97,11 +104,22 @@ def _draw_options(rng: Random, arbiter: Arbiter, *, is_sealed: bool) -> WorldOpt
     )
 
 
+def _draw_dialects(rng: Random, nodes: int) -> dict[str, Dialect]:
+    if rng.random() >= MIXED:
+        return {}
+    return {f"meta{number}": rng.choice(list(Dialect)) for number in range(1, nodes + 1)}
+
+
 def perform(scenario: Scenario) -> Result:
     """Run a rehearsal to its end, or to the first broken rule."""
     world = World(scenario.seed, scenario.options)
     violation = ""
     converged_ns = 0
+    for dialect in set(scenario.options.dialects.values()):
+        world.mark(f"a node of another version: {dialect.name.lower()}")
+    if scenario.options.arbiter is Arbiter.NONE:
+        world.mark("a cluster without an arbiter")
+    world.mark(f"a cluster of {scenario.options.nodes}, {len(scenario.options.witnesses)} of them witnesses")
     try:
         world.start()
         world.run_for(scenario.begin_ns)

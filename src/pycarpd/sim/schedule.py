@@ -14,6 +14,7 @@ from pycarpd.sim.world import World
 
 EVEN = 0.5
 FAULTS_NS = 30 * NS_PER_S
+RESUMED_AT_MOST = 40
 MEAN_GAPS_MS = (300, 1000, 4000)
 
 
@@ -70,6 +71,13 @@ def inflict(world: World, plan: Plan) -> None:
     mend(world, tuple(world.nodes.values()))
 
 
+def _resume(world: World, node: SimNode, attempts: int) -> None:
+    """Let an operator end the node's pause, again and again while it is not running or about to end."""
+    node.post(ev.Commanded(OperatorCommand.RESUME))
+    if attempts:
+        world.agenda.after(NS_PER_S // 4, lambda: _resume(world, node, attempts - 1))
+
+
 def mend(world: World, nodes: tuple[SimNode, ...]) -> None:
     """Make these nodes and all paths between them well, whatever was planned to get well by itself."""
     world.network.heal()
@@ -79,9 +87,10 @@ def mend(world: World, nodes: tuple[SimNode, ...]) -> None:
         node.host.why_not = ""
         node.host.disk_delay_ns = 0
         node.host.doom = None
+        node.host.is_lagging = False
         node.thaw()
         node.paused_until_ns = min(node.paused_until_ns, world.agenda.now_ns)
         node.pause(0)
         node.set_link(is_up=True)
-        node.post(ev.Commanded(OperatorCommand.RESUME))
+        _resume(world, node, RESUMED_AT_MOST)
         faults.start_when_ended(world, node)

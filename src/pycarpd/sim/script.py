@@ -169,7 +169,11 @@ class Stage:
 
     def metadata(self, name: str, version: str) -> None:
         """``metadata NAME VERSION``: what the host's metalogger has written."""
-        self._node(name).host.data.logger = Copy(int(version))
+        data = self._node(name).host.data
+        known = data.logger or Copy(0)
+        newest = known.history[-1][0] if known.history else 0
+        more = int(version) - known.version
+        data.logger = known.written(newest, more) if more > 0 else known.until(int(version))
 
     def kill(self, *names: str) -> None:
         """``kill NAME...``: kill all of the daemon's processes; mfsmaster and the address stay."""
@@ -262,9 +266,12 @@ class Stage:
                 vote = (
                     f" vote {persistent.vote_term} {self._name_of(persistent.vote_for)}" if persistent.vote_for else ""
                 )
-                return f"persist term {persistent.term} served {persistent.served_term}{vote}"
-            case fx.StartDemotion(term=term, successor=successor):
-                return f"demote term {term} successor {self._name_of(successor)}"
+                lineage = f" lineage {persistent.lineage.term}" if persistent.lineage.term else ""
+                paused = " paused" if persistent.is_paused else ""
+                return f"persist term {persistent.term} served {persistent.served_term}{vote}{lineage}{paused}"
+            case fx.StartDemotion(term=term, successor=successor, is_foreign=is_foreign):
+                how = ", foreign files" if is_foreign else ""
+                return f"demote term {term} successor {self._name_of(successor)}{how}"
             case fx.StartPromotion(term=term) | fx.AbortPromotion(term=term) | fx.AttachVip(term=term):
                 return f"{WORDS[type(effect)]} term {term}"
             case fx.RenewLease():

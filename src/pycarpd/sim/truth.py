@@ -1,7 +1,8 @@
 """Who can be reached at the virtual address, at every instant and in the kernels' own terms (S2, S5).
 
 A virtual machine whose clock stood still comes back with a lease that the others have seen run out: no fence on that
-host can know. Such an overlap is not what S2 promises against; it is measured here instead.
+host can know. Such an overlap is not what S2 promises against; it is measured here instead, and it may last no longer
+than what was left of the very lease that was asked for before the standstill.
 """
 
 from pycarpd.election import effects as fx
@@ -27,12 +28,12 @@ class Reachability:
             return
         servers = [n for n in self._nodes if n.host.serves]
         is_split = len(servers) > 1
-        if is_split and not any(n.host.was_frozen for n in servers):
+        if is_split and sum(1 for n in servers if not n.host.is_excused) > 1:
             raise CheckFailedError(f"S2: two nodes serve: {[n.name for n in servers]}")
         self._measure(node.host.agenda.now_ns, is_split=is_split)
         if any(isinstance(effect, fx.AttachVip) for effect in effects):
-            others = [n for n in self._nodes if n is not node and n.host.is_reachable and not n.host.was_frozen]
-            if others and not node.host.was_frozen:
+            others = [n for n in self._nodes if n is not node and n.host.is_reachable and not n.host.is_excused]
+            if others and not node.host.is_excused:
                 raise CheckFailedError(f"S5: {node.name} takes the address while {others[0].name} can be reached")
 
     def _measure(self, now_ns: int, *, is_split: bool) -> None:

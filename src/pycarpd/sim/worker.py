@@ -13,6 +13,7 @@ from pycarpd.election.events import (
     FreshnessKnown,
     PromotionFinished,
     PromotionReady,
+    StandbyMade,
     StatePersisted,
 )
 from pycarpd.election.model import Persistent
@@ -24,6 +25,7 @@ from pycarpd.sim.plans import DEMOTE, PROMOTE, Operation
 from pycarpd.takeover.events import Outcome
 from pycarpd.takeover.records import OpenPlan, decode, open_plan
 
+LOOK_SOON_NS = 5 * NS_PER_MS
 LOOK_EVERY_NS = 500 * NS_PER_MS
 """How often a host looks at its files."""
 
@@ -35,6 +37,7 @@ class Job:
     plan: str
     term: int
     has_successor: bool = False
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,13 @@ class SimWorker:
         """Ask for a promotion."""
         self._ask(Job(PROMOTE, term))
 
-    def demote(self, term: int, *, has_successor: bool = False) -> None:
+    def demote(self, term: int, *, has_successor: bool = False, is_foreign: bool = False) -> None:
         """Ask for a demotion; a promotion under way is ended for it."""
-        self._ask(Job(DEMOTE, term, has_successor))
+        self._ask(Job(DEMOTE, term, has_successor, is_foreign))
+
+    def look_now(self) -> None:
+        """Look at the files soon, not only when it is time again."""
+        self._later(LOOK_SOON_NS, self._tell_files)
 
     def abort(self, term: int) -> None:
         """End and undo a promotion; its end is reported once nothing of it runs any more."""
@@ -141,10 +148,15 @@ class SimWorker:
             if outcome is not None and outcome.undo_faults:
                 self._finished(outcome)
                 return
-            operation = self._operation(job.plan, self._label(job), job.term, job.has_successor)
+            operation = self._operation(self._label(job), job)
             self._operating = Operating(operation, self._surroundings(self._finished), self._starts)
             self._operating.start(
-                (("term", str(job.term)), ("has_successor", str(int(job.has_successor)))), plans.spec_of(operation)
+                (
+                    ("term", str(job.term)),
+                    ("has_successor", str(int(job.has_successor))),
+                    ("is_foreign", str(int(job.is_foreign))),
+                ),
+                plans.spec_of(operation),
             )
 
         self._take_back(taken_back)
@@ -153,8 +165,10 @@ class SimWorker:
         self._host.plans += 1
         return f"{self._host.plans}-{job.term}"
 
-    def _operation(self, plan: str, label: str, term: int, has_successor: bool) -> Operation:
-        return Operation(self._host, plan, label, term, has_successor, self._release_address)
+    def _operation(self, label: str, job: Job) -> Operation:
+        return Operation(
+            self._host, job.plan, label, job.term, job.has_successor, self._release_address, is_foreign=job.is_foreign
+        )
 
     def _surroundings(self, finished: Callable[[Outcome], None]) -> Surroundings:
         return Surroundings(self._later, finished, self._ask_address, self._reporting.mark, self._reporting.lose_power)
@@ -173,12 +187,10 @@ class SimWorker:
 
     def _rebuilt(self, interrupted: OpenPlan) -> Operation:
         fields = dict(interrupted.opened.parameters)
-        operation = self._operation(
-            interrupted.opened.plan,
-            interrupted.opened.plan_id,
-            int(fields["term"]),
-            fields["has_successor"] == "1",
+        job = Job(
+            interrupted.opened.plan, int(fields["term"]), fields["has_successor"] == "1", fields["is_foreign"] == "1"
         )
+        operation = self._operation(interrupted.opened.plan_id, job)
         operation.release_address = lambda: None
         return operation
 
@@ -195,7 +207,7 @@ class SimWorker:
                 self._operating.answer_address(is_attached=False)
             return
         self._is_asking = True
-        self._reporting.report(PromotionReady(job.term))
+        self._reporting.report(PromotionReady(job.term, self._host.expected_version))
 
     def _release_address(self) -> None:
         if self._current is not None:
@@ -217,6 +229,9 @@ class SimWorker:
         job, waiting = self._current, self._waiting
         if job is not None:
             self._tell(job, is_ok=outcome.ok)
+            if job.has_successor:
+                has_archived = "archive-files" in dict(outcome.phases_ms)
+                self._reporting.report(StandbyMade(job.term, outcome.ok, has_archived))
         aborted_term, self._aborted_term = self._aborted_term, None
         if aborted_term is not None:
             self._tell_ended(Job(PROMOTE, aborted_term), is_ok=False)

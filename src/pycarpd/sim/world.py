@@ -12,10 +12,11 @@ from pycarpd.election.settings import ElectionSettings
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Agenda
 from pycarpd.sim.checkers import RULES, settling_bound_ns
 from pycarpd.sim.clock import HostClock
+from pycarpd.sim.dialect import Dialect
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.files import Copy
 from pycarpd.sim.host import Habits, Host
-from pycarpd.sim.ledger import FileKeeper, LeaseKeeper, PromiseKeeper, TermKeeper
+from pycarpd.sim.ledger import FileKeeper, HistoryKeeper, LeaseKeeper, PromiseKeeper, TermKeeper
 from pycarpd.sim.marks import VoteMarks
 from pycarpd.sim.network import Network, Weather
 from pycarpd.sim.node import Place, SimNode
@@ -53,6 +54,8 @@ class WorldOptions:
     is_checked: bool = True
     is_sealed: bool = True
     """Whether adverts travel as bytes through the real codec, or as they are."""
+    dialects: dict[str, Dialect] = field(default_factory=dict)
+    """Who runs another version of pycarpd."""
 
 
 Listener = Callable[[SimNode, ev.Event, tuple[fx.Effect, ...]], None]
@@ -81,7 +84,7 @@ class World:
         )
         self.nodes = {member.name: self._build(member) for member in self.members}
         self.reachability = Reachability(tuple(self.nodes.values()))
-        keepers = (TermKeeper(), PromiseKeeper(), LeaseKeeper(), FileKeeper(), self.reachability)
+        keepers = (TermKeeper(), PromiseKeeper(), LeaseKeeper(), FileKeeper(), HistoryKeeper(), self.reachability)
         rules = [*RULES, *(keeper.check for keeper in keepers)]
         self.listeners: list[Listener] = rules if options.is_checked else []
         self.listeners += [self._remember, VoteMarks(self.mark).check]
@@ -194,7 +197,13 @@ class World:
         host = Host(agenda=self.agenda, clock=clock, habits=options.habits)
         if member.is_witness:
             host.data.logger = None
-        return SimNode(settings, codec, Place(host, self.network, self.rng, self, options.is_sealed))
+        return SimNode(settings, codec, self._place(host, member.name))
+
+    def _place(self, host: Host, name: str) -> Place:
+        dialects = self.options.dialects
+        is_among_older = Dialect.OLDER in dialects.values()
+        dialect = dialects.get(name, Dialect.PRESENT)
+        return Place(host, self.network, self.rng, self, self.options.is_sealed, dialect, is_among_older)
 
     def _remember(self, node: SimNode, _event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:
         for effect in effects:
@@ -210,7 +219,7 @@ class World:
     def _write(self) -> None:
         """Let clients write where they are served, and the standbys within reach follow."""
         for server in self.servers():
-            server.host.data.write(server.host.disk.term)
+            server.host.data.write(server.host.serving_term)
             own = server.host.data.own
             for other in self.nodes.values():
                 if other is not server and own is not None and self._follows(server, other):
@@ -219,14 +228,14 @@ class World:
 
     def _follows(self, server: SimNode, other: SimNode) -> bool:
         host = other.host
-        is_running = (
-            host.has_metalogger and not host.is_off and not host.has_mfsmaster and host.clock.stands_since_ns is None
-        )
+        is_off = host.is_off or host.is_lagging or host.clock.stands_since_ns is not None
+        is_running = host.has_metalogger and not host.has_mfsmaster and not is_off
         is_near = self.network.reach_each_other(server.name, other.name)
         return is_running and is_near and host.has_link and not other.member.is_witness
 
     def _follow(self, other: SimNode, master: Copy) -> None:
         """Let a metalogger write what the master has; one that knew more forgets it."""
-        if other.host.version > master.version:
+        logger = other.host.data.logger
+        if logger is not None and logger.version > master.version:
             self.mark("a metalogger met an older master")
         other.host.data.follow(master)

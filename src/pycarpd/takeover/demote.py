@@ -18,11 +18,12 @@ from pycarpd.takeover.lost import list_lost_operations
 from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec
 
 DEMOTE = "demote"
+ARCHIVING_STEP = "archive-files"
 
 
-def has_no_own_files(context: Context) -> bool:
-    """Check for the archiving: only a former master has own files."""
-    return not own_names(context.settings.data_path)
+def has_nothing_to_archive(context: Context) -> bool:
+    """Check for the archiving: a former master has own files, and a standby perhaps what the successor never had."""
+    return not own_names(context.settings.data_path) and not context.request.is_foreign
 
 
 def close_archive(context: Context, _cancel: threading.Event) -> StepFault | None:
@@ -71,13 +72,13 @@ def _archive_steps() -> tuple[ContextStep, ...]:
             StepSpec("stop-metalogger", actions.METALOGGER_TIMEOUT_NS, has_check=True),
             actions.stop_metalogger,
             follow_again,
-            has_no_own_files,
+            has_nothing_to_archive,
         ),
         ContextStep(
-            StepSpec("archive-files", actions.FILES_TIMEOUT_NS, has_check=True),
+            StepSpec(ARCHIVING_STEP, actions.FILES_TIMEOUT_NS, has_check=True),
             actions.archive_files,
             actions.take_files_back,
-            has_no_own_files,
+            has_nothing_to_archive,
         ),
         ContextStep(StepSpec("close-archive", actions.QUICK_TIMEOUT_NS, commits=True), close_archive),
         ContextStep(StepSpec("list-lost", actions.FILES_TIMEOUT_NS, on_failure=OnFailure.REPORT), list_lost),

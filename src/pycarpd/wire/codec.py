@@ -71,6 +71,10 @@ class Encoder:
         invariant(advert.node_id == self._own_node_id, "a node sends adverts of its own")
         body = trailer.write(advert, self._key_id)
         carp.write_header(body, self._header(advert))
+        return self.sign(body, source)
+
+    def sign(self, body: bytearray, source: bytes) -> bytes:
+        """Return a CARP header and trailer with the MAC that goes behind them."""
         mac = self._prepared.copy()
         mac.update(source)
         mac.update(body)

@@ -38,6 +38,10 @@ byte  size  field (offsets from the first byte after the CARP header)
 last  32    HMAC-SHA256 over source address, CARP header and the trailer up to here
 ====  ====  ==========================================================================================
 
+Extension type 2 tells the lineage of the sender's files, 24 bytes: lineage (8), and for a MASTER the lineage (8) and
+version (8) at which it left the one before, both 0 where they are not known. It goes with a known freshness; an advert
+without it is of a version that compares metadata by their version alone.
+
 Extension type 1 names up to 120 connections of the master's, 8 bytes each: IPv4 address (4), port (2), service
 port (2).
 
@@ -49,9 +53,10 @@ and advskew. Contradictions are refused like a broken length.
 """
 
 import struct
+from dataclasses import dataclass
 from typing import Final
 
-from pycarpd.election.model import Ack, Advert, Flags, Freshness, PeerConnection, Role
+from pycarpd.election.model import Ack, Advert, Branch, Flags, Freshness, PeerConnection, Role
 from pycarpd.invariant import InvariantError, invariant
 from pycarpd.wire.carp import CARP_LENGTH, RESIGN, CarpHeader
 from pycarpd.wire.verdict import Verdict
@@ -78,7 +83,9 @@ _BODY_AT = CARP_LENGTH + _FIXED.size
 SHORTEST: Final = _BODY_AT + MAC_LENGTH
 """The shortest CARP header with trailer, in bytes."""
 
+_LINEAGE = struct.Struct(">QQQ")
 _CONNECTIONS_TYPE = 1
+_LINEAGE_TYPE = 2
 _FRESHNESS_KNOWN = 0x8000
 _FLAGS_KNOWN = sum(Flags)
 _NEVER = 0xFFFF_FFFF
@@ -94,7 +101,8 @@ def counter_of(epoch: int, sequence: int) -> int:
 
 def connections_max(ack_count: int) -> int:
     """Return how many connections fit into an advert with so many acks."""
-    room = PAYLOAD_MAX - SHORTEST - ack_count * _ACK.size - _EXTENSION.size
+    lineage = _EXTENSION.size + _LINEAGE.size
+    room = PAYLOAD_MAX - SHORTEST - ack_count * _ACK.size - lineage - _EXTENSION.size
     return min(CONNECTIONS_MAX, room // _CONNECTION.size)
 
 
@@ -124,10 +132,10 @@ def read(payload: bytes | memoryview, header: CarpHeader) -> Advert | None:
     role, priority, node_id, epoch, sequence, nonce, term, served_term, interval_us, hold_ms = fields[4:14]
     flags, demotion, vote_term, vote_for, config_digest, ack_count = fields[19:]
     extensions_at = _BODY_AT + ack_count * _ACK.size
-    connections = _read_extensions(payload, extensions_at)
+    extensions = _read_extensions(payload, extensions_at)
     resigned = bool(flags & Flags.RESIGNED.value)
     if (
-        connections is None
+        extensions is None
         or role >= len(_ROLES)
         or header.counter != counter_of(epoch, sequence)
         or resigned != (header.advbase == header.advskew == RESIGN)
@@ -146,14 +154,15 @@ def read(payload: bytes | memoryview, header: CarpHeader) -> Advert | None:
         priority=priority,
         demotion=demotion,
         flags=Flags(flags & _FLAGS_KNOWN),
-        freshness=_read_freshness(fields[14:19]) if flags & _FRESHNESS_KNOWN else None,
+        freshness=_read_freshness(fields[14:19], extensions) if flags & _FRESHNESS_KNOWN else None,
         vote_term=vote_term,
         vote_for=vote_for,
         config_digest=config_digest,
         acks=tuple(Ack(*ack) for ack in _ACK.iter_unpack(payload[_BODY_AT:extensions_at])),
         advbase=header.advbase,
         advskew=header.advskew,
-        connections=connections,
+        connections=extensions.connections,
+        branch=Branch(*extensions.branch) if extensions.branch[1] else None,
     )
 
 
@@ -166,7 +175,7 @@ def write(advert: Advert, key_id: int) -> bytearray:
     invariant(len(advert.acks) <= ACKS_MAX, "an advert has room for 15 acks")
     try:
         acks = b"".join(_ACK.pack(ack.node_id, ack.nonce, ack.sequence) for ack in advert.acks)
-        extensions = _extensions(advert.connections[: connections_max(len(advert.acks))])
+        extensions = _extensions(advert)
         length = _FIXED.size + len(acks) + len(extensions) + MAC_LENGTH
         fixed = _fixed(advert, key_id, length)
     except struct.error as error:
@@ -214,12 +223,25 @@ def _freshness_fields(freshness: Freshness | None) -> tuple[int, int, int, int, 
     )
 
 
-def _read_freshness(fields: tuple[int, ...]) -> Freshness:
+def _read_freshness(fields: tuple[int, ...], extensions: "_Extensions") -> Freshness:
     metaid, version, proved_version, drill_age_s, age_ms = fields
-    return Freshness(metaid, version, proved_version, None if drill_age_s == _NEVER else drill_age_s, age_ms)
+    drill = None if drill_age_s == _NEVER else drill_age_s
+    return Freshness(metaid, version, proved_version, drill, age_ms, extensions.lineage)
 
 
-def _extensions(connections: tuple[PeerConnection, ...]) -> bytes:
+def _extensions(advert: Advert) -> bytes:
+    return _lineage_extension(advert) + _connections_extension(advert.connections[: connections_max(len(advert.acks))])
+
+
+def _lineage_extension(advert: Advert) -> bytes:
+    if advert.freshness is None or advert.freshness.lineage is None:
+        return b""
+    branch = advert.branch or Branch(0, 0)
+    value = _LINEAGE.pack(advert.freshness.lineage, branch.lineage, branch.version)
+    return _EXTENSION.pack(_LINEAGE_TYPE, len(value)) + value
+
+
+def _connections_extension(connections: tuple[PeerConnection, ...]) -> bytes:
     if not connections:
         return b""
     invariant(all(len(one.address) == IPV4_LENGTH for one in connections), "a connection's address is IPv4")
@@ -227,21 +249,39 @@ def _extensions(connections: tuple[PeerConnection, ...]) -> bytes:
     return _EXTENSION.pack(_CONNECTIONS_TYPE, len(value)) + value
 
 
-def _read_extensions(payload: bytes | memoryview, position: int) -> tuple[PeerConnection, ...] | None:
-    """Return the connections that the extensions from *position* on name, or None if they are malformed."""
+@dataclass(slots=True)
+class _Extensions:
+    """What the extensions of one advert say, as far as they are understood here."""
+
+    connections: tuple[PeerConnection, ...] = ()
+    lineage: int | None = None
+    branch: tuple[int, int] = (0, 0)
+
+    def take(self, kind: int, value: bytes | memoryview) -> bool:
+        """Take one in; False if it is malformed or comes twice."""
+        if kind == _CONNECTIONS_TYPE:
+            if self.connections or not value or len(value) % _CONNECTION.size:
+                return False
+            self.connections = tuple(PeerConnection(*fields) for fields in _CONNECTION.iter_unpack(value))
+            return len(self.connections) <= CONNECTIONS_MAX
+        if kind == _LINEAGE_TYPE:
+            if self.lineage is not None or len(value) != _LINEAGE.size:
+                return False
+            self.lineage, *branch = _LINEAGE.unpack(value)
+            self.branch = (branch[0], branch[1])
+        return True
+
+
+def _read_extensions(payload: bytes | memoryview, position: int) -> _Extensions | None:
+    """Return what the extensions from *position* on say, or None if they are malformed."""
     end = len(payload) - MAC_LENGTH
-    connections: tuple[PeerConnection, ...] | None = None
+    found = _Extensions()
     while position < end:
         value_at = position + _EXTENSION.size
         if value_at > end:
             return None
         kind, length = _EXTENSION.unpack_from(payload, position)
         position = value_at + length
-        if position > end:
+        if position > end or not found.take(kind, payload[value_at:position]):
             return None
-        if kind == _CONNECTIONS_TYPE:
-            if connections is not None or length % _CONNECTION.size or length // _CONNECTION.size > CONNECTIONS_MAX:
-                return None
-            found = _CONNECTION.iter_unpack(payload[value_at:position])
-            connections = tuple(PeerConnection(*fields) for fields in found)
-    return connections or ()
+    return found

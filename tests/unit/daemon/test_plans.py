@@ -93,7 +93,7 @@ class Room:
         self.is_granted = True
         self.desk.listener = Listener(self._ask, self._end, self._progress, self._finish)
 
-    def _ask(self, term: int) -> None:
+    def _ask(self, term: int, _version: int) -> None:
         self.asked.append(term)
         self.desk.answer_address(term, is_attached=self.is_granted)
 
@@ -371,7 +371,7 @@ def test_an_answer_to_an_older_question_is_no_answer(play: Play, bench: Bench) -
     async def body(room: Room) -> None:
         assert room.desk.listener is not None
         asked = asyncio.Event()
-        room.desk.listener = Listener(lambda _term: asked.set(), room._end, room._progress, room._finish)
+        room.desk.listener = Listener(lambda _term, _version: asked.set(), room._end, room._progress, room._finish)
         room.desk.ask(PROMOTE_2)
         await asyncio.wait_for(asked.wait(), WAIT_S)
         room.desk.answer_address(1, is_attached=False)
@@ -388,7 +388,7 @@ def test_no_answer_is_a_refusal(play: Play, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(plans, "ADDRESS_TIMEOUT_S", 0.2)
 
     async def body(room: Room) -> None:
-        room.desk.listener = Listener(lambda _term: None, room._end, room._progress, room._finish)
+        room.desk.listener = Listener(lambda _term, _version: None, room._end, room._progress, room._finish)
         room.desk.ask(PROMOTE_1)
         await room.settle()
         assert room.ended == [ABORTED]

@@ -81,12 +81,16 @@ def advert(role: Role, term: int, *, by: Member = SECOND, **changes: Any) -> Adv
 
 
 class Bench:
-    """An Elector whose state is on disk at once unless ``writes`` is off; effects of the last event are kept."""
+    """An Elector whose state is on disk at once unless ``writes`` is off; effects of the last event are kept.
+
+    Unless ``makes_standby`` is off, the plan that makes this host a standby is over at once, and its files looked at.
+    """
 
     def __init__(self, persistent: Persistent | None = None, **changes: Any) -> None:
         self.elector = Elector(settings(**changes), Identity(7, NONCE), persistent or Persistent(5, 5))
         self.now = 100 * S
         self.writes = True
+        self.makes_standby = True
         self.effects: list[fx.Effect] = []
         self.causes: list[tuple[Role, Cause]] = []
         self._sequence = 100
@@ -144,6 +148,9 @@ class Bench:
                 self.causes.append((effect.was, effect.cause))
             if isinstance(effect, fx.Persist) and self.writes:
                 self._handle(ev.StatePersisted(effect.persistent))
+            if isinstance(effect, fx.StartDemotion) and effect.successor and self.makes_standby:
+                self._handle(ev.StandbyMade(effect.term, is_ok=True))
+                self._handle(ev.FreshnessKnown(FRESH, ""))
 
 
 def in_init(**changes: Any) -> Bench:

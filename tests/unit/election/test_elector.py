@@ -257,8 +257,13 @@ def test_who_is_paused_or_could_not_promote_does_not_ask() -> None:
 
 def test_a_node_does_not_ask_before_its_files_were_looked_at_under_the_new_master() -> None:
     bench = in_backup(preempt=True, priority=200)
+    bench.makes_standby = False
     bench.hear(Role.MASTER, 6)
     assert bench.got(fx.StartDemotion)
+    bench.tell(ev.FreshnessKnown(FRESH, ""))
+    bench.hear(Role.MASTER, 6)
+    assert not _asks(bench)
+    bench.tell(ev.StandbyMade(6, is_ok=True))
     bench.hear(Role.MASTER, 6)
     assert not _asks(bench)
     bench.tell(ev.FreshnessKnown(FRESH, ""))

@@ -30,6 +30,8 @@ def _events(term: int, now_ns: int) -> list[ev.Event]:
             ev.PromotionFinished(t, is_ok=True),
             ev.PromotionFinished(t, is_ok=False),
             ev.DemotionFinished(t),
+            ev.StandbyMade(t, is_ok=True, has_archived=True),
+            ev.StandbyMade(t, is_ok=False),
         )
     ]
     flags = [

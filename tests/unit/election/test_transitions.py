@@ -63,6 +63,12 @@ def _outranked(way: Callable[[], Bench]) -> Bench:
     return bench
 
 
+def _handing_over() -> Bench:
+    bench = in_master()
+    bench.hear(Role.BACKUP, 5, priority=200, flags=Flags.PROMOTABLE | Flags.WANTS_MASTER)
+    return bench
+
+
 def _late() -> Bench:
     bench = in_master()
     bench.now += 5 * S
@@ -138,6 +144,7 @@ HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
     (Role.PROMOTING, Cause.LINK_DOWN): lambda: _told(in_promoting, LINK_DOWN),
     (Role.PROMOTING, Cause.RESIGNED): lambda: _told(in_promoting, RESIGN),
     (Role.PROMOTING, Cause.STOPPED): lambda: _told(in_promoting, STOP),
+    (Role.PROMOTING, Cause.DUPLICATE_NAME): lambda: _told(in_promoting, NAME, NAME, NAME),
     (Role.PROMOTING, Cause.WORKER_LOST): lambda: _told(in_promoting, WORKER_LOST),
     (Role.MASTER, Cause.LINK_DOWN): in_suspended,
     (Role.MASTER, Cause.LATE_WAKE): _late,
@@ -147,6 +154,8 @@ HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
     (Role.MASTER, Cause.PROMOTION_FAILED): lambda: _finished(in_master),
     (Role.MASTER, Cause.OUTRANKED): lambda: _outranked(in_master),
     (Role.MASTER, Cause.RESIGNED): in_demoting,
+    (Role.MASTER, Cause.HANDED_OVER): _handing_over,
+    (Role.MASTER, Cause.DUPLICATE_NAME): lambda: _told(in_master, NAME, NAME, NAME),
     (Role.MASTER, Cause.STOPPED): lambda: _told(in_master, STOP),
     (Role.MASTER, Cause.WORKER_LOST): lambda: _told(in_master, WORKER_LOST),
     (Role.SUSPENDED, Cause.RESTORED): lambda: _waiting(_told(in_suspended, LINK_UP)),
@@ -155,6 +164,7 @@ HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
     (Role.SUSPENDED, Cause.MFSMASTER_FAILS): lambda: _told(in_suspended, ev.MfsmasterLost(may_restart=True)),
     (Role.SUSPENDED, Cause.PROMOTION_FAILED): lambda: _finished(in_suspended),
     (Role.SUSPENDED, Cause.RESIGNED): lambda: _told(in_suspended, RESIGN),
+    (Role.SUSPENDED, Cause.DUPLICATE_NAME): lambda: _told(in_suspended, NAME, NAME, NAME),
     (Role.SUSPENDED, Cause.STOPPED): lambda: _told(in_suspended, STOP),
     (Role.SUSPENDED, Cause.WORKER_LOST): lambda: _told(in_suspended, WORKER_LOST),
     (Role.DEMOTING, Cause.DEMOTED): _demoted,

@@ -1,0 +1,148 @@
+"""Of which mastership this host's files are: what makes their version comparable with another host's.
+
+Theory of operation. A master says in its adverts of which lineage its files are and at which version that lineage left
+the one before (its branch). A standby's files that end at or before the branch, in the lineage that was left, lead up
+to the master's: its metalogger goes on with them, and once they have reached the branch they are of the master's
+lineage. Files that go beyond the branch hold changes that were given up, and a metalogger would append the master's
+changes to them without noticing: such a host is made a standby anew, with all its files archived, so that everything
+comes from the master. Which it is can be told from the first look after the master is followed if that still ends
+before the branch, and otherwise from a look just before, when nobody served.
+
+Files with another metaid, or of a smaller version than was noted, are not those that were noted: somebody has put them
+there, and nothing is known of their lineage. They are foreign to every master; those of a host on which none was ever
+noted, because pycarpd has only come there, are believed to be what its metalogger has followed.
+"""
+
+from dataclasses import replace
+
+from pycarpd.election.effects import StartDemotion
+from pycarpd.election.events import FreshnessKnown, StandbyMade
+from pycarpd.election.model import Advert, Freshness, Lineage, Role
+from pycarpd.election.node import Node
+from pycarpd.election.standby import RETRY_MAX_NS, Files, Standby
+
+QUIET_MAX_NS = 2_000_000_000
+"""For how long a look from before a mastership says what is here; hosts look twice a second."""
+SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
+
+
+def follow(node: Node, advert: Advert, now_ns: int) -> None:
+    """Begin to follow a mastership: what is here may have to make room for its files."""
+    is_recent = now_ns - node.quiet_ns <= QUIET_MAX_NS
+    node.standby = Standby(advert.node_id, advert.term, before=node.quiet if is_recent else None)
+    node.standby.retry_ns = now_ns + RETRY_MAX_NS  # for a plan whose end is not heard of
+    node.quiet = None
+    node.has_old_news = True
+    node.emit(StartDemotion(advert.term, advert.node_id))
+
+
+def begin(node: Node) -> None:
+    """Note that this host serves in a term of its own, from the files that it has promoted."""
+    files, kept = node.promoted, node.persistent.lineage
+    if files is None or kept.term == node.claimed_term:
+        return
+    begun = Lineage(node.claimed_term, files.metaid, files.version, kept.term, files.version)
+    node.freshness = replace(files, lineage=node.claimed_term)
+    node.persist(lineage=begun)
+
+
+def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
+    """Take in what a look at the files, or at the mfsmaster that serves here, has found."""
+    node.why_not = event.why_not
+    if event.freshness is None:
+        node.freshness = None
+        if node.standby.is_made and node.standby.files is not Files.FOREIGN:
+            node.standby.files = Files.ITS_OWN  # nothing is here, so what comes is the master's
+    elif node.role in SERVING_ROLES:
+        _note_serving(node, event.freshness, now_ns)
+    else:
+        _note_standing_by(node, event.freshness, now_ns)
+    if node.is_master_lost or _is_settled(node.standby):
+        node.has_old_news = False
+
+
+def on_standby_made(node: Node, event: StandbyMade, now_ns: int) -> None:
+    """Take in the end of the plan that was to make this host a standby; one that failed is tried again."""
+    standby = node.standby
+    if not standby.master_id or event.term != standby.term or node.role is not Role.BACKUP:
+        return
+    if not event.is_ok:
+        standby.fail(now_ns)
+        return
+    standby.is_made, standby.retry_ns = True, None
+    if event.has_archived:
+        standby.files = Files.ITS_OWN
+
+
+def on_retry(node: Node) -> None:
+    """Try again to make this host a standby."""
+    standby = node.standby
+    standby.retry_ns = None
+    node.emit(StartDemotion(standby.term, standby.master_id, is_foreign=standby.files is Files.FOREIGN))
+
+
+def _is_settled(standby: Standby) -> bool:
+    return standby.is_made and standby.files is not Files.FOREIGN
+
+
+def _note_serving(node: Node, found: Freshness, now_ns: int) -> None:
+    if not node.persistent.lineage.term:  # adopted, by a version that is the first to ask
+        first = Lineage(node.claimed_term, found.metaid, found.version, 0, found.version)
+        node.persist(lineage=first)
+    node.freshness = replace(found, lineage=node.persistent.lineage.term)
+    if node.role is Role.MASTER:
+        node.served_versions.append((now_ns, found.version))
+
+
+def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
+    kept = node.persistent.lineage
+    if kept.term and (found.metaid != kept.metaid or found.version < kept.version):
+        node.persist(lineage=Lineage(0, found.metaid, found.version))
+    tagged = replace(found, lineage=node.persistent.lineage.term)
+    if _is_quiet(node):
+        node.quiet, node.quiet_ns = tagged, now_ns
+    lineage = _followed_lineage(node, tagged)
+    if lineage and lineage != node.persistent.lineage.term:
+        node.persist(lineage=Lineage(lineage, found.metaid, found.version))
+        tagged = replace(tagged, lineage=lineage)
+    node.freshness = tagged
+
+
+def _is_quiet(node: Node) -> bool:
+    """Tell whether nobody serves as far as is known here: no metalogger has got anything lately."""
+    master = node.peers.get(node.master_id)
+    is_promoting = master is not None and master.advert is not None and master.advert.role is Role.PROMOTING
+    return node.role is Role.BACKUP and (node.is_master_lost or is_promoting)
+
+
+def _followed_lineage(node: Node, found: Freshness) -> int:
+    """Judge the files against the master that is followed; return the lineage that they are of for sure, or 0."""
+    standby, master = node.standby, node.peers.get(node.standby.master_id)
+    advert = master.advert if master is not None else None
+    if node.role is not Role.BACKUP or advert is None or node.is_master_lost:
+        return 0
+    theirs = advert.freshness
+    is_serving = advert.role is Role.MASTER and standby.is_of(advert.node_id, advert.term)
+    if not is_serving or theirs is None or theirs.lineage is None or theirs.metaid != found.metaid:
+        return 0
+    if standby.files is Files.UNJUDGED and standby.is_made:
+        _judge(node, advert, theirs, found)
+    has_arrived = advert.branch is not None and found.version >= advert.branch.version
+    is_followed = standby.files is Files.ITS_OWN or (standby.files is Files.LEAD_UP and has_arrived)
+    return theirs.lineage if is_followed else 0
+
+
+def _judge(node: Node, advert: Advert, theirs: Freshness, found: Freshness) -> None:
+    standby, branch = node.standby, advert.branch
+    if found.lineage == theirs.lineage:
+        standby.files = Files.ITS_OWN
+    elif not node.persistent.lineage.metaid:
+        standby.files = Files.LEAD_UP if found.version <= theirs.version else Files.UNJUDGED
+    elif branch is not None:
+        looks = [found] if standby.before is None else [found, standby.before]
+        leads_up = any(each.lineage == branch.lineage and each.version <= branch.version for each in looks)
+        standby.files = Files.LEAD_UP if leads_up else Files.FOREIGN
+    if standby.files is Files.FOREIGN:
+        standby.is_made = False
+        node.has_old_news = True
+        node.emit(StartDemotion(standby.term, standby.master_id, is_foreign=True))

@@ -1,0 +1,45 @@
+"""What a standby remembers of the master that it follows and of the files it follows it with."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pycarpd.election.model import Freshness
+
+RETRY_NS = 1_000_000_000
+RETRY_MAX_NS = 60_000_000_000
+"""A standby that cannot be made one is tried again after a second, then two, four, up to a minute."""
+
+
+class Files(Enum):
+    """What this host's files are to the master that is followed."""
+
+    UNJUDGED = "not looked at since"
+    LEAD_UP = "lead up to what it was promoted from"
+    ITS_OWN = "are of its lineage"
+    FOREIGN = "hold, or may hold, what it never had"
+
+
+@dataclass(slots=True)
+class Standby:
+    """One mastership as it is followed here; ``master_id`` 0: none is.
+
+    ``before`` is what was here when nobody served, just before. ``is_made``: the plan that stops what must not run here
+    is over.
+    """
+
+    master_id: int = 0
+    term: int = 0
+    before: Freshness | None = None
+    files: Files = Files.UNJUDGED
+    is_made: bool = False
+    retry_ns: int | None = None
+    failures: int = 0
+
+    def is_of(self, master_id: int, term: int) -> bool:
+        """Tell whether this is that node's mastership of that term."""
+        return (self.master_id, self.term) == (master_id, term)
+
+    def fail(self, now_ns: int) -> None:
+        """Plan another attempt, later each time."""
+        self.retry_ns = now_ns + min(RETRY_NS << min(self.failures, 10), RETRY_MAX_NS)
+        self.failures += 1

@@ -1,0 +1,147 @@
+"""Of which mastership a host's files are: what is noted, what is archived, and who wins with it."""
+
+from dataclasses import replace
+
+import pytest
+
+from pycarpd.election import effects as fx
+from pycarpd.election import events as ev
+from pycarpd.election.freshness import is_at_least, is_newer
+from pycarpd.election.model import Arbiter, Branch, Flags, Freshness, Lineage, Persistent, Role
+from tests.unit.election.bench import FRESH, ME, SECOND, THIRD, Bench, S, in_backup, in_demoting, in_master
+
+OLD = Persistent(5, 5, lineage=Lineage(5, FRESH.metaid, 50))
+BRANCH = Branch(5, 100)
+
+
+def fresh(version: int, lineage: int | None = None) -> Freshness:
+    return replace(FRESH, version=version, lineage=lineage)
+
+
+def following(version: int, **changes: object) -> Bench:
+    """A standby of lineage 5 that has begun to follow the master of term 6, promoted from version 100 of lineage 5."""
+    bench = in_backup(persistent=OLD, **changes)
+    bench.makes_standby = False
+    bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
+    bench.tell(ev.StandbyMade(6, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(version), ""))
+    return bench
+
+
+def known(bench: Bench) -> Freshness | None:
+    return bench.elector.snapshot(bench.now).freshness
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "newer"),
+    [
+        (fresh(90, 6), fresh(999, 5), True),
+        (fresh(999, 5), fresh(90, 6), False),
+        (fresh(91, 6), fresh(90, 6), True),
+        (fresh(90, 6), fresh(90, 6), False),
+        (fresh(91), fresh(90, 6), True),
+        (fresh(90, 6), fresh(91), False),
+        (fresh(1, 1), fresh(999, 0), True),
+        (replace(fresh(91, 6), metaid=1), fresh(90, 6), False),
+    ],
+)
+def test_a_newer_lineage_comes_before_a_higher_version(one: Freshness, other: Freshness, newer: bool) -> None:
+    assert is_newer(one, other) is newer
+    assert is_at_least(one, other) is (newer or one == other)
+
+
+def test_files_that_lead_up_to_the_branch_and_reach_it_are_the_masters() -> None:
+    bench = following(95)
+    assert known(bench) == fresh(95, 5)
+    bench.tell(ev.FreshnessKnown(fresh(103), ""))
+    assert known(bench) == fresh(103, 6)
+    assert bench.elector._node.persistent.lineage == Lineage(6, FRESH.metaid, 103)
+
+
+def test_files_beyond_the_branch_are_archived_and_what_comes_then_is_the_masters() -> None:
+    bench = following(101)
+    assert bench.got(fx.StartDemotion) == [fx.StartDemotion(6, SECOND.node_id, is_foreign=True)]
+    assert known(bench) == fresh(101, 5)
+    bench.tell(ev.StandbyMade(6, is_ok=True, has_archived=True))
+    bench.tell(ev.FreshnessKnown(fresh(110), ""))
+    assert known(bench) == fresh(110, 6)
+
+
+def test_a_look_of_the_moment_when_nobody_served_tells_as_much() -> None:
+    bench = in_backup(persistent=OLD)
+    bench.hear(Role.MASTER, 5, freshness=fresh(100, 5))
+    bench.makes_standby = False
+    bench.hear(Role.PROMOTING, 6, by=THIRD)
+    assert bench.got(fx.PreserveFiles)
+    bench.tell(ev.FreshnessKnown(fresh(100), ""))
+    bench.hear(Role.MASTER, 6, by=THIRD, freshness=fresh(120, 6), branch=BRANCH)
+    bench.tell(ev.StandbyMade(6, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(115), ""))
+    assert known(bench) == fresh(115, 6)
+
+
+def test_files_of_a_smaller_version_than_was_noted_are_of_no_known_lineage() -> None:
+    bench = in_backup(persistent=OLD)
+    bench.tell(ev.FreshnessKnown(fresh(49), ""))
+    assert known(bench) == fresh(49, 0)
+
+
+def test_a_former_master_says_nothing_of_its_old_files_while_another_serves() -> None:
+    bench = in_demoting()
+    bench.makes_standby = False
+    bench.tell(ev.DemotionFinished(bench.term))
+    bench.hear(Role.MASTER, bench.term + 1, freshness=fresh(120, 7), branch=Branch(6, 100))
+    bench.tell(ev.FreshnessKnown(FRESH, ""))
+    assert bench.elector.snapshot(bench.now).why_not
+    assert all(Flags.PROMOTABLE not in e.advert.flags for e in bench.wait(S) if isinstance(e, fx.Send))
+
+
+def test_a_standby_that_cannot_be_made_one_is_tried_again_later_each_time() -> None:
+    bench = in_backup()
+    bench.makes_standby = False
+    bench.hear(Role.MASTER, 6)
+    gaps = []
+    for _ in range(8):
+        began = bench.now
+        bench.tell(ev.StandbyMade(6, is_ok=False))
+        while not bench.got(fx.StartDemotion):
+            bench.hear(Role.MASTER, 6)
+            bench.wait(S // 4)
+        gaps.append((bench.now - began) // S)
+    assert gaps == sorted(gaps)
+    assert gaps[0] <= 2
+    assert gaps[-1] == 60
+
+
+@pytest.mark.parametrize(
+    ("version", "lineage", "role"), [(100, 6, Role.DEMOTING), (99, 6, Role.MASTER), (100, 5, Role.MASTER)]
+)
+def test_a_master_hands_over_only_to_who_has_nearly_what_it_serves(version: int, lineage: int, role: Role) -> None:
+    bench = in_master()
+    bench.tell(ev.FreshnessKnown(FRESH, ""))
+    flags = Flags.PROMOTABLE | Flags.WANTS_MASTER
+    bench.hear(Role.BACKUP, 6, flags=flags, priority=200, freshness=fresh(version, lineage))
+    assert bench.role() is role
+
+
+def test_a_name_said_once_is_reported_and_said_again_and_again_ends_a_mastership() -> None:
+    bench = in_master()
+    bench.tell(ev.NameClaimed())
+    assert bench.role() is Role.MASTER
+    assert bench.elector.snapshot(bench.now).faults
+    bench.tell(ev.NameClaimed())
+    bench.tell(ev.NameClaimed())
+    assert bench.role() is Role.DEMOTING
+
+
+def test_a_pause_is_on_disk_and_outlasts_a_restart_and_its_node_votes_on() -> None:
+    bench = in_backup(arbiter=Arbiter.MAJORITY)
+    bench.tell(ev.Commanded(ev.OperatorCommand.PAUSE))
+    kept = bench.got(fx.Persist)[-1].persistent
+    again = in_backup(persistent=kept, arbiter=Arbiter.MAJORITY)
+    assert again.elector.snapshot(again.now).is_paused
+    again.wait(20 * S)
+    assert again.role() is Role.BACKUP
+    again.hear(Role.PROMOTING, 9, hold_ms=750, vote_term=9, vote_for=SECOND.node_id, freshness=fresh(100, 5))
+    assert again.elector._node.persistent.vote == (9, SECOND.node_id)
+    assert ME.node_id != SECOND.node_id
