@@ -176,6 +176,8 @@ class Board:
         for peer in news.peers:
             if not peer.has_same_config:
                 found.append(_mismatch(peer.name))
+            if not peer.has_same_exports:
+                found.append(_other_exports(peer.name))
             if peer.heard_ms is not None and not peer.hears_me and self._state(peer) == "heard":
                 found.append(_one_way(peer.name))
         return (*found, *self.standby_reports, *self.plan_faults)
@@ -219,6 +221,12 @@ def plan_report(code: str, text: str, hint: str) -> Report:
 def _mismatch(name: str) -> Report:
     text = f"{name} has another [cluster] table (members, addresses, vhid or arbiter)"
     return Report("config-mismatch", Severity.ERROR, text, key=name, hint="make [cluster] equal on all nodes")
+
+
+def _other_exports(name: str) -> Report:
+    text = f"mfsexports.cfg differs on {name}"
+    hint = "make it equal on all metadata hosts, or a takeover changes who may mount what"
+    return Report("exports-mismatch", Severity.WARNING, text, key=name, hint=hint)
 
 
 def _one_way(name: str) -> Report:

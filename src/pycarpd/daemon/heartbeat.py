@@ -79,6 +79,7 @@ class Heartbeat:
         self._has_files = True  # until the files were looked at
         self._is_supervised = True
         self._asked_term: int | None = None
+        self._exports_digest = 0
         self._is_over = False
 
     def run(self) -> None:
@@ -223,8 +224,8 @@ class Heartbeat:
                 self._tell(ev.StandbyMade(term, is_ok, has_archived), now_ns)
             case msg.MfsmasterGone(may_restart=may_restart):
                 self._tell(ev.MfsmasterLost(may_restart), now_ns)
-            case msg.FreshnessNews(freshness=freshness, why_not=why_not, has_files=has_files):
-                self._has_files = has_files
+            case msg.FreshnessNews(freshness=freshness, why_not=why_not):
+                self._exports_digest, self._has_files = message.exports_digest, message.has_files
                 self._tell(ev.FreshnessKnown(freshness, why_not or self._deadman.why_not), now_ns)
             case msg.ConnectionsNews(connections=connections):
                 self._book.set_own(connections)
@@ -323,6 +324,8 @@ class Heartbeat:
             advert = dataclasses.replace(advert, connections=self._book.to_tell())
         if self._has_files:
             advert = dataclasses.replace(advert, flags=advert.flags | Flags.HAS_FILES)
+        if self._exports_digest:
+            advert = dataclasses.replace(advert, exports_digest=self._exports_digest)
         payload = self._encoder.encode(advert, self._source)
         self._adverts_sent += 1
         if self._ports.send(payload, advert.role):
@@ -359,6 +362,7 @@ class Heartbeat:
                 lateness_us=self._lateness.counts(),
                 adverts_sent=self._adverts_sent,
                 messages_dropped=self._worker.dropped,
+                exports_digest=self._exports_digest,
             )
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pycarpd.moosefs.config import MfsConfig, read_mfs_config
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
 from pycarpd.moosefs.emergency import emergency_directories
+from pycarpd.moosefs.exports import ExportsFile
 from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.settings import DaemonSettings, MoosefsSettings
 from pycarpd.takeover.context import NS_PER_S, TakeoverSettings
@@ -16,6 +17,7 @@ from pycarpd.takeover.prune import KeepBounds
 from pycarpd.takeover.step import StepFault
 
 LOOPBACK = "127.0.0.1"
+USUAL_EXPORTS = Path("/etc/mfs/mfsexports.cfg")
 ANY_HOST = ("*", "")
 
 
@@ -26,6 +28,7 @@ class Host:
     takeover: TakeoverSettings
     mfsmaster: Mfsmaster
     metalogger: Mfsmetalogger
+    exports: ExportsFile = field(default_factory=lambda: ExportsFile(USUAL_EXPORTS))
     follower: ChainFollower = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +66,7 @@ def build_host(settings: DaemonSettings, moosefs: MoosefsSettings) -> Host:
         takeover,
         Mfsmaster(takeover.master_config, takeover.data_path),
         Mfsmetalogger(takeover.metalogger_config, takeover.data_path),
+        ExportsFile(config.exports_path),
     )
 
 

@@ -59,10 +59,14 @@ class MfsmasterGone:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessNews:
-    """What this host's files prove now; ``has_files``: there are some, whatever they prove."""
+    """What this host's files prove now, and the digest of its mfsexports.cfg, 0 where it is not known.
+
+    ``has_files``: there are some, whatever they prove.
+    """
 
     freshness: Freshness | None
     why_not: str
+    exports_digest: int = 0
     has_files: bool = False
 
 
@@ -184,6 +188,7 @@ class PeerNews:
     heard_ms: int | None
     freshness: Freshness | None
     has_same_config: bool
+    has_same_exports: bool = True
     has_files: bool = False
 
 

@@ -18,8 +18,9 @@ def name_of(settings: ElectionSettings, node_id: int) -> str:
     return member.name if member is not None else ""
 
 
-def peer_news(peer: Peer, config_digest: int, now_ns: int) -> PeerNews:
-    """Return one member as last heard."""
+def peer_news(peer: Peer, config_digest: int, exports_digest: int, now_ns: int) -> PeerNews:
+    """Return one member as last heard; a digest that either side does not know is no difference."""
+    exports = {exports_digest, peer.advert.exports_digest if peer.advert else 0} - {0}
     advert = peer.advert
     return PeerNews(
         name=peer.member.name,
@@ -36,6 +37,7 @@ def peer_news(peer: Peer, config_digest: int, now_ns: int) -> PeerNews:
         heard_ms=(now_ns - peer.heard_ns) // NS_PER_MS if advert else None,
         freshness=peer.freshness,
         has_same_config=advert is None or advert.config_digest == config_digest,
+        has_same_exports=len(exports) <= 1,
         has_files=advert is not None and Flags.HAS_FILES in advert.flags,
     )
 
@@ -52,6 +54,7 @@ def status_news(  # noqa: PLR0913 - one argument a source
     lateness_us: tuple[int, ...],
     adverts_sent: int,
     messages_dropped: int,
+    exports_digest: int = 0,
 ) -> StatusNews:
     """Return what the worker, and through it an operator, is to know."""
     return StatusNews(
@@ -69,7 +72,7 @@ def status_news(  # noqa: PLR0913 - one argument a source
         faults=tuple(f.value for f in snapshot.faults),
         freshness=snapshot.freshness,
         why_not=snapshot.why_not,
-        peers=tuple(peer_news(p, settings.config_digest, now_ns) for p in snapshot.peers),
+        peers=tuple(peer_news(p, settings.config_digest, exports_digest, now_ns) for p in snapshot.peers),
         degradations=tuple((d.code, d.detail, d.remedy) for d in degradations),
         counters=counters,
         lateness_us=lateness_us,

@@ -341,7 +341,9 @@ class Worker:
         if self._standby is not None:
             found = self._standby.judge(found, self._role)
         has_files = self._founding is None or self._founding.has_files(found)
-        self._heartbeat.send(msg.FreshnessNews(found.freshness, found.why_not, has_files))
+        self._heartbeat.send(
+            msg.FreshnessNews(found.freshness, found.why_not, exports_digest=found.exports_digest, has_files=has_files)
+        )
         if self._standby is not None:
             self._standby.look_after(found, self._role)
         if self._role is Role.MASTER and found.freshness is not None:

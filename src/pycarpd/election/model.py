@@ -166,6 +166,8 @@ class Advert:
     connections: tuple[PeerConnection, ...] = ()
     branch: Branch | None = None
     """Of a MASTER that knows it."""
+    exports_digest: int = 0
+    """Over the sender's mfsexports.cfg; 0 where it has none or cannot read it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ Extension type 2 tells the lineage of the sender's files, 24 bytes: lineage (8),
 version (8) at which it left the one before, both 0 where they are not known. It goes with a known freshness; an advert
 without it is of a version that compares metadata by their version alone.
 
+Extension type 4 is the digest of the sender's mfsexports.cfg (8), where it has one.
+
 Extension type 1 names up to 120 connections of the master's, 8 bytes each: IPv4 address (4), port (2), service
 port (2).
 
@@ -86,6 +88,8 @@ SHORTEST: Final = _BODY_AT + MAC_LENGTH
 _LINEAGE = struct.Struct(">QQQ")
 _CONNECTIONS_TYPE = 1
 _LINEAGE_TYPE = 2
+_EXPORTS = struct.Struct(">Q")
+_EXPORTS_TYPE = 4
 _FRESHNESS_KNOWN = 0x8000
 _FLAGS_KNOWN = sum(Flags)
 _NEVER = 0xFFFF_FFFF
@@ -101,8 +105,8 @@ def counter_of(epoch: int, sequence: int) -> int:
 
 def connections_max(ack_count: int) -> int:
     """Return how many connections fit into an advert with so many acks."""
-    lineage = _EXTENSION.size + _LINEAGE.size
-    room = PAYLOAD_MAX - SHORTEST - ack_count * _ACK.size - lineage - _EXTENSION.size
+    others = 2 * _EXTENSION.size + _LINEAGE.size + _EXPORTS.size
+    room = PAYLOAD_MAX - SHORTEST - ack_count * _ACK.size - others - _EXTENSION.size
     return min(CONNECTIONS_MAX, room // _CONNECTION.size)
 
 
@@ -163,6 +167,7 @@ def read(payload: bytes | memoryview, header: CarpHeader) -> Advert | None:
         advskew=header.advskew,
         connections=extensions.connections,
         branch=Branch(*extensions.branch) if extensions.branch[1] else None,
+        exports_digest=extensions.exports_digest,
     )
 
 
@@ -230,7 +235,14 @@ def _read_freshness(fields: tuple[int, ...], extensions: "_Extensions") -> Fresh
 
 
 def _extensions(advert: Advert) -> bytes:
-    return _lineage_extension(advert) + _connections_extension(advert.connections[: connections_max(len(advert.acks))])
+    connections = advert.connections[: connections_max(len(advert.acks))]
+    return _lineage_extension(advert) + _exports_extension(advert) + _connections_extension(connections)
+
+
+def _exports_extension(advert: Advert) -> bytes:
+    if not advert.exports_digest:
+        return b""
+    return _EXTENSION.pack(_EXPORTS_TYPE, _EXPORTS.size) + _EXPORTS.pack(advert.exports_digest)
 
 
 def _lineage_extension(advert: Advert) -> bytes:
@@ -256,6 +268,7 @@ class _Extensions:
     connections: tuple[PeerConnection, ...] = ()
     lineage: int | None = None
     branch: tuple[int, int] = (0, 0)
+    exports_digest: int = 0
 
     def take(self, kind: int, value: bytes | memoryview) -> bool:
         """Take one in; False if it is malformed or comes twice."""
@@ -269,6 +282,10 @@ class _Extensions:
                 return False
             self.lineage, *branch = _LINEAGE.unpack(value)
             self.branch = (branch[0], branch[1])
+        if kind == _EXPORTS_TYPE:
+            if self.exports_digest or len(value) != _EXPORTS.size:
+                return False
+            (self.exports_digest,) = _EXPORTS.unpack(value)
         return True
 
 
