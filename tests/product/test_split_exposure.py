@@ -17,7 +17,7 @@ from netns.theatre import Outcome, Theatre
 pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(300)]
 
 WAIT_MS_MAX = 60_000
-LEASE_MS_MAX = 1_000
+UNDER_WAY_MAX = 5
 LEAST_ANSWERS = 100
 
 
@@ -56,7 +56,7 @@ def play(theatres: dict[str, Theatre], scenario: Scenario) -> Outcome:
             sys.stdout.write(theatre.cluster.last_words(host, 30) + "\n")
         theatre.owner.release()
         raise
-    Console().print(table([outcome]))
+    Console(width=140).print(table([outcome]))
     return outcome
 
 
@@ -66,7 +66,7 @@ def test_no_two_hosts_answer(theatres: dict[str, Theatre], scenario: Scenario) -
     assert seen.answers > LEAST_ANSWERS
     assert seen.exposure_ms == 0, f"{seen.stretches}"
     assert scenario.may_return or not seen.has_returned, f"{seen.stretches}"
-    assert seen.lost == 0
+    assert seen.lost <= (UNDER_WAY_MAX if scenario.may_lose else 0)
     assert seen.gap_ms < WAIT_MS_MAX
 
 
