@@ -64,11 +64,13 @@ def begin(node: Node, target: Peer, cause: Cause, now_ns: int) -> None:
 def leave(node: Node, cause: Cause, now_ns: int) -> None:
     """Give the role away: by a handover if anybody could succeed without loss, else (or when that fails) plainly."""
     node.leaving = cause
-    if node.role is not Role.MASTER or node.handing is not None:
+    if node.handing is not None:
         return
-    target = best_candidate(node, now_ns)
+    target = best_candidate(node, now_ns) if node.role is Role.MASTER else None
     if target is not None:
         begin(node, target, cause, now_ns)
+    else:
+        _leave_plainly(node, now_ns)
 
 
 def on_wish(node: Node, advert: Advert, now_ns: int) -> None:
@@ -129,6 +131,7 @@ def order_succession(node: Node, advert: Advert, now_ns: int) -> bool:
         return False
     if advert.handover.node_id == node.settings.node_id:
         node.master_deadline_ns = None
+        node.inherits = True
         node.has_deferred = True  # it was proved level: nobody is fresher
     else:
         node.master_deadline_ns = now_ns + node.silence_ns() + node.skew_ns(now_ns)
@@ -155,18 +158,19 @@ def settle(node: Node, now_ns: int) -> None:
             node.emit(EndHandover(handing.term))
         if handing.phase.is_masters:
             node.emit(SwitchoverEnded("switchover-interrupted", f"the master became {node.role.name}"))
-    if node.leaving is not None and node.handing is None:
-        cause, node.leaving = node.leaving, None
-        if node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
-            _leave_plainly(node, cause, now_ns)
-        elif node.is_stopping and node.role is not Role.DEMOTING:
-            node.emit(Stopped())
+    if node.handing is None:
+        _leave_plainly(node, now_ns)
 
 
-def _leave_plainly(node: Node, cause: Cause, now_ns: int) -> None:
-    if cause is Cause.RESIGNED:
-        node.raise_demotion(now_ns)
-    roles.demote(node, cause, now_ns)
+def _leave_plainly(node: Node, now_ns: int) -> None:
+    """Resign without a successor, if the role is to be given away and still is here."""
+    cause, node.leaving = node.leaving, None
+    if cause is not None and node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
+        if cause is Cause.RESIGNED:
+            node.raise_demotion(now_ns)
+        roles.demote(node, cause, now_ns)
+    elif cause is not None and node.is_stopping and node.role is not Role.DEMOTING:
+        node.emit(Stopped())
 
 
 def _on_asked(node: Node, target_id: int, now_ns: int) -> None:
@@ -237,6 +241,8 @@ def _abort(node: Node, code: str, detail: str, now_ns: int) -> None:
     node.emit(SwitchoverEnded(code, detail, handing.peer_id))
     if node.leaving is None:
         node.send(now_ns)  # no longer offering: the successor starts its metalogger again
+    else:
+        _leave_plainly(node, now_ns)
 
 
 def _on_offer(node: Node, advert: Advert, now_ns: int) -> None:

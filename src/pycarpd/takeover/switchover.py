@@ -28,6 +28,7 @@ LEVEL = "level"
 
 _PROBE_TIMEOUT_S = 1.0
 _SETTLE_WITHIN_S = 1.5
+_PATIENCE_S = 0.2
 _SETTLE_TIMEOUT_NS = 4 * NS_PER_S
 _POLL_S = 0.01
 _UNCHANGED_MIN = 3
@@ -67,13 +68,16 @@ class Parley:
 def settle(context: Context, cancel: threading.Event) -> StepFault | None:
     """Wait until mfsmaster has answered all that it was asked before the gate was closed."""
     parley = _parley_of(context)
-    deadline = time.monotonic() + _SETTLE_WITHIN_S
+    began = time.monotonic()
+    deadline = began + _SETTLE_WITHIN_S
     version, unchanged = 0, 0
     while time.monotonic() < deadline:
         live = _ask(context)
         if isinstance(live, ProbeFault):
             return StepFault("PROBE_FAILED", f"{live.code.value}: {live.detail}")
-        unchanged = unchanged + 1 if live.version == version and _is_drained(context) else 0
+        is_patient = time.monotonic() < began + _PATIENCE_S
+        is_still = live.version == version and _is_drained(context, is_patient=is_patient)
+        unchanged = unchanged + 1 if is_still else 0
         version = live.version
         if unchanged >= _UNCHANGED_MIN:
             parley.version = version
@@ -158,13 +162,14 @@ def _ask(context: Context) -> LiveMaster | ProbeFault:
     return probe(context.settings.probe_host, context.settings.ports.clients, _PROBE_TIMEOUT_S)
 
 
-def _is_drained(context: Context) -> bool:
+def _is_drained(context: Context, *, is_patient: bool) -> bool:
     """Tell whether no client's request is unread and no metalogger lacks a change that was sent to it.
 
-    Where the kernel does not say, the unchanged version alone has to do.
+    A metalogger that is cut off is not waited for longer than a moment: perhaps it is not the successor's. Where the
+    kernel does not say, the unchanged version alone has to do.
     """
     ports = context.settings.ports
     asked, streamed = queued_bytes(ports.clients), queued_bytes(ports.metaloggers)
     is_read = not isinstance(asked, QueuedBytes) or asked.unread == 0
-    is_sent = not isinstance(streamed, QueuedBytes) or streamed.unsent == 0
+    is_sent = not is_patient or not isinstance(streamed, QueuedBytes) or streamed.unsent == 0
     return is_read and is_sent
