@@ -8,7 +8,6 @@ after some more changes have come. Both must prove the same version, or there is
 
 import json
 import platform
-import resource
 import shutil
 import statistics
 import struct
@@ -140,13 +139,19 @@ def _scan_apart(path: Path, lines: int) -> tuple[float, float]:
 
 def scan_here(path: Path, lines: int) -> tuple[float, float]:
     """Scan *path*; see _scan_apart(). RuntimeError when it was not read for what it is."""
-    before_mb = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
+    before_mb = _peak_mb()
     began = time.process_time()
     found = scan_changelog(path)
     took = time.process_time() - began
     if len(found.segments) != 1 or found.segments[0].last != _FIRST + lines - 1:
         raise RuntimeError("the changelog was not read for what it is: the figure would be of something else")
-    return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - before_mb
+    return took, _peak_mb() - before_mb
+
+
+def _peak_mb() -> float:
+    """Return the most memory that this program has had; what getrusage(2) tells is as large as its parent was."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def _follow_all(follower: ChainFollower, directory: Path) -> None:

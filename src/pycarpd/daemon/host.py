@@ -9,6 +9,7 @@ from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
 from pycarpd.moosefs.emergency import emergency_directories
 from pycarpd.moosefs.exports import ExportsFile
 from pycarpd.moosefs.follower import ChainFollower
+from pycarpd.moosefs.release import Installed
 from pycarpd.settings import DaemonSettings, MoosefsSettings
 from pycarpd.takeover.context import NS_PER_S, TakeoverSettings
 from pycarpd.takeover.datafiles import Kept
@@ -34,7 +35,7 @@ class Host:
     def __post_init__(self) -> None:
         data_path = self.takeover.data_path
         elsewhere = emergency_directories(data_path, self.takeover.uid)
-        follower = ChainFollower(data_path, Kept(data_path).prepared, elsewhere)
+        follower = ChainFollower(data_path, Kept(data_path).prepared, elsewhere, Installed())
         object.__setattr__(self, "follower", follower)
 
 

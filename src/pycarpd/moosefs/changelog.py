@@ -16,7 +16,6 @@ block of memory whatever the size, and goes on where it stopped when the file ha
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -276,13 +275,18 @@ def _is_plain(block: bytes, count: int) -> bool:
     return block.translate(None, _PLAIN_DELETED) == _PLAIN_STRUCTURE * count and block.count(b": ") == count
 
 
-def _prefixes(first: int, count: int) -> Iterable[bytes]:
+def _prefixes(first: int, count: int) -> list[bytes]:
     """Return the heads of the lines numbered from *first*, cheaper than formatting each."""
-    thousands = range(first // 1000, (first + count - 1) // 1000 + 1)
-    heads = [b"%d" % head if head else b"" for head in thousands]
-    every = [head + ending if head else b"%d: " % int(ending[:3]) for head in heads for ending in _ENDINGS]
-    start = first % 1000
-    return every[start : start + count]
+    last = first + count - 1
+    if first < len(_ENDINGS):
+        return [b"%d: " % number for number in range(first, last + 1)]
+    prefixes: list[bytes] = []
+    for thousand in range(first // 1000, last // 1000 + 1):
+        begin = first % 1000 if thousand == first // 1000 else 0
+        end = last % 1000 + 1 if thousand == last // 1000 else 1000
+        head = b"%d" % thousand
+        prefixes += [head + ending for ending in _ENDINGS[begin:end]]
+    return prefixes
 
 
 def _number_of(line: bytes) -> int | None:

@@ -24,6 +24,8 @@ class RefusalCode(Enum):
     CHANGELOG_DAMAGED = "changelog-damaged"
     LOADER_TRAP = "loader-trap"
     EMERGENCY_SAVE = "emergency-save"
+    RELEASE_UNSUPPORTED = "release-unsupported"
+    RELEASE_OLDER = "release-older"
     UNREADABLE = "unreadable"
     CHANGING = "changing"
 
