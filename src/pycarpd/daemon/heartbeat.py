@@ -312,8 +312,9 @@ class Heartbeat:
                 return msg.PromoteRequest(term, self._book.known(now_ns), version, self._vip.is_attached)
             case fx.AbortPromotion(term=term):
                 return msg.AbortRequest(term)
-            case fx.StartDemotion(term=term, successor=successor, is_foreign=is_foreign):
-                return msg.DemoteRequest(term, news.name_of(self._settings.election, successor), is_foreign)
+            case fx.StartDemotion():
+                peers = self._elector.snapshot(now_ns).peers
+                return news.demote_request(self._settings.election, peers, effect)
             case fx.PreserveFiles(term=term):
                 return msg.PreserveRequest(term)
             case _:

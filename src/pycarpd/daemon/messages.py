@@ -128,12 +128,15 @@ class AbortRequest:
 class DemoteRequest:
     """Run the DEMOTE plan; ``successor`` is the name of the node that serves now, empty if unknown.
 
-    ``is_foreign``: the metalogger's files are to be archived too.
+    ``is_foreign``: the metalogger's files are to be archived too. ``successor_version`` is where the successor's
+    lineage left the one before, ``master_version`` what it serves, as its adverts tell.
     """
 
     term: int
     successor: str
     is_foreign: bool = False
+    successor_version: int | None = None
+    master_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

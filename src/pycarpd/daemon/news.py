@@ -2,7 +2,8 @@
 
 from ipaddress import ip_address
 
-from pycarpd.daemon.messages import PeerNews, StatusNews
+from pycarpd.daemon.messages import DemoteRequest, PeerNews, StatusNews
+from pycarpd.election.effects import StartDemotion
 from pycarpd.election.model import Flags
 from pycarpd.election.peers import Peer
 from pycarpd.election.settings import ElectionSettings
@@ -39,6 +40,20 @@ def peer_news(peer: Peer, config_digest: int, exports_digest: int, now_ns: int) 
         has_same_config=advert is None or advert.config_digest == config_digest,
         has_same_exports=len(exports) <= 1,
         has_files=advert is not None and Flags.HAS_FILES in advert.flags,
+    )
+
+
+def demote_request(settings: ElectionSettings, peers: tuple[Peer, ...], wish: StartDemotion) -> DemoteRequest:
+    """Return the wish for a demotion, with what the successor's adverts tell of its metadata."""
+    heard = next((peer for peer in peers if peer.member.node_id == wish.successor), None)
+    branch = heard.advert.branch if heard is not None and heard.advert is not None else None
+    freshness = heard.freshness if heard is not None else None
+    return DemoteRequest(
+        wish.term,
+        name_of(settings, wish.successor),
+        wish.is_foreign,
+        successor_version=branch.version if branch is not None else None,
+        master_version=freshness.version if freshness is not None else None,
     )
 
 

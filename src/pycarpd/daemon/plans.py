@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from pycarpd.daemon.messages import PromoteRequest
+from pycarpd.daemon.messages import DemoteRequest, PromoteRequest
 from pycarpd.election.model import PeerConnection
 from pycarpd.linux.clock import realtime_ns
 from pycarpd.moosefs.follower import ChainFollower
@@ -55,8 +55,21 @@ class Job:
     successor: str = ""
     is_foreign: bool = False
     successor_version: int | None = None
+    master_version: int | None = None
     minimum_version: int = 0
     is_address_held: bool = False
+
+    @classmethod
+    def of_demotion(cls, asked: DemoteRequest) -> "Job":
+        """Return the demotion that the heartbeat has asked for."""
+        return cls(
+            Kind.DEMOTE,
+            asked.term,
+            successor=asked.successor,
+            is_foreign=asked.is_foreign,
+            successor_version=asked.successor_version,
+            master_version=asked.master_version,
+        )
 
     @classmethod
     def of_promotion(cls, asked: PromoteRequest) -> "Job":
@@ -189,6 +202,7 @@ class PlanDesk:
             expected_metaid=self._expected_metaid(),
             has_successor=bool(job.successor),
             successor_version=job.successor_version,
+            master_version=job.master_version,
             minimum_version=job.minimum_version,
             is_address_held=job.is_address_held,
             is_foreign=job.is_foreign,

@@ -25,6 +25,7 @@ from pycarpd.daemon.plans import Job, Kind
 from pycarpd.election.model import Role
 from pycarpd.linux.clock import boottime_ns, realtime_ns
 from pycarpd.takeover.events import Outcome
+from pycarpd.takeover.following import KEPT_AWAY
 from pycarpd.takeover.preserve import preserve_files
 from pycarpd.takeover.prune import label
 from pycarpd.takeover.step import StepFault
@@ -70,6 +71,7 @@ class Standby:
         self._stopped_ns = boottime_ns()
         self._behind = ""
         self._unfinished = ""
+        self._kept_away = ""
         self._plan_due_ns = 0
 
     @property
@@ -108,7 +110,8 @@ class Standby:
             return stamped
         self._compare(found)
         why_not = "" if found.why_not == NO_METALOGGER else found.why_not
-        return replace(stamped, why_not=self._unfinished or why_not or self._behind)
+        kept_away = self._kept_away if found.lacks_metalogger and self._master() is not None else ""
+        return replace(stamped, why_not=self._unfinished or why_not or kept_away or self._behind)
 
     def _compare(self, found: Findings) -> None:
         """Hold the files against what the master has told of its own."""
@@ -166,7 +169,8 @@ class Standby:
         return True
 
     def on_plan_ended(self, outcome: Outcome) -> None:
-        """Remember what a plan could not take back: until it is, this host does not promote."""
+        """Remember what keeps this host from promoting: an undo that is not complete, a metalogger kept away."""
+        self._kept_away = next((fault.detail for _, fault in outcome.degraded if fault.code in KEPT_AWAY), "")
         faults = [f"{step}: {fault.detail}" for step, fault in outcome.undo_faults]
         self._unfinished = f"an earlier plan could not be taken back: {'; '.join(faults)}" if faults else ""
 

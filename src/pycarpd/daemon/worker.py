@@ -248,8 +248,8 @@ class Worker:
             case msg.PromoteRequest():
                 self._board.promotions += 1
                 self._operate(Job.of_promotion(message))
-            case msg.DemoteRequest(term=term, successor=successor, is_foreign=is_foreign):
-                self._operate(Job(Kind.DEMOTE, term, successor=successor, is_foreign=is_foreign))
+            case msg.DemoteRequest():
+                self._operate(Job.of_demotion(message))
             case msg.AbortRequest(term=term) if self._desk is not None:
                 self._desk.abort(term)
             case msg.AttachAnswer(term=term, is_attached=is_attached) if self._desk is not None:

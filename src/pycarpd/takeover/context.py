@@ -70,7 +70,8 @@ class Request:
     ``expected_metaid`` None accepts any one file system that is not empty. ``minimum_version``: what the voters
     relied on. ``is_address_held``: an in-place restart, so chunkservers may have changed the live version already.
     ``is_foreign``: what the metalogger has written may be no part of the successor's lineage.
-    ``successor_version``: the metadata version at which another node was promoted, as far as it is known.
+    ``successor_version``: the metadata version at which another node was promoted, as far as it is known;
+    ``master_version`` the one that it serves by now, as its adverts tell.
     """
 
     label: str
@@ -82,6 +83,7 @@ class Request:
     has_successor: bool = False
     successor_version: int | None = None
     is_foreign: bool = False
+    master_version: int | None = None
 
 
 def _granted() -> bool:

@@ -1,8 +1,8 @@
 """Starting a standby's metalogger, and keeping it away from a master that is older than this host's own files.
 
 A metalogger that meets an older master deletes its changelogs, or appends another history to them (MooseFS 1.6 to
-4.59). So it is started beside the successor that the election has named, whose plan has archived what did not fit, or
-beside a master that was asked and is not older. Where nobody answers there is nothing to follow.
+4.59). So it is started beside the successor that the election has named, unless that tells an older version: then this
+host's files are archived first. Otherwise the master is asked; where nobody answers there is nothing to follow.
 """
 
 import logging
@@ -26,13 +26,17 @@ def follow_master(context: Context, cancel: threading.Event) -> StepFault | None
 
     Faults: OLDER_MASTER, OTHER_MASTER, and those of starting.
     """
-    if context.request.has_successor or not context.settings.virtual_addresses or context.metalogger.is_running():
+    if context.metalogger.is_running():
+        return None
+    if context.request.has_successor:
+        return _objection(context, None, context.request.master_version) or actions.start_metalogger(context, cancel)
+    if not context.settings.virtual_addresses:
         return actions.start_metalogger(context, cancel)
     live = _ask(context)
     if live is None:
         logger.info("metalogger not started: no master answers")
         return None
-    return _objection(context, live) or actions.start_metalogger(context, cancel)
+    return _objection(context, live.metaid, live.version) or actions.start_metalogger(context, cancel)
 
 
 def follow_again(context: Context) -> StepFault | None:
@@ -55,16 +59,18 @@ def _ask(context: Context) -> LiveMaster | None:
     return None
 
 
-def _objection(context: Context, live: LiveMaster) -> StepFault | None:
+def _objection(context: Context, metaid: int | None, version: int | None) -> StepFault | None:
     """Return why this host's files are not to meet that master; files that prove nothing have nothing to lose."""
+    if version is None:
+        return None
     follower = context.follower or ChainFollower(context.settings.data_path, context.kept.prepared)
     own = follower.prove(expected_metaid=None)
     if not isinstance(own, Chain):
         return None
-    if live.metaid != own.metaid:
-        detail = f"the master serves file system {live.metaid:016x}, this host's files are of {own.metaid:016x}"
+    if metaid is not None and metaid != own.metaid:
+        detail = f"the master serves file system {metaid:016x}, this host's files are of {own.metaid:016x}"
         return StepFault("OTHER_MASTER", detail)
-    if live.version < own.version:
-        detail = f"the master's version {live.version} is older than this host's own, {own.version}"
+    if version < own.version:
+        detail = f"the master's version {version} is older than this host's own, {own.version}"
         return StepFault("OLDER_MASTER", detail)
     return None

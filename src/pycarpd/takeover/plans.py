@@ -113,6 +113,7 @@ def parameters_of(request: Request) -> tuple[tuple[str, str], ...]:
         "has_successor": str(int(request.has_successor)),
         "successor_version": _text(request.successor_version),
         "is_foreign": str(int(request.is_foreign)),
+        "master_version": _text(request.master_version),
     }
     return tuple(fields.items())
 
@@ -130,6 +131,7 @@ def request_of(parameters: tuple[tuple[str, str], ...]) -> Request:
         has_successor=fields["has_successor"] == "1",
         successor_version=_number(fields["successor_version"]),
         is_foreign=fields.get("is_foreign") == "1",
+        master_version=_number(fields.get("master_version", _NONE)),
     )
 
 
