@@ -184,6 +184,7 @@ def _proved(found: Chain | ChainRefusal) -> Chain:
 
 def scan(
     lines: Annotated[list[int] | None, typer.Option(help="Length of a tail; give it several times.")] = None,
+    scanned: Annotated[int, typer.Option(min=1000, help="Lines of a cold scan.")] = 3_000_000,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Scans of each kind.")] = 5,
     directory: Annotated[Path | None, typer.Option(help="Where to write: three times 55 bytes a line.")] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Where the raw figures go, a JSON line each.")] = None,
@@ -193,7 +194,7 @@ def scan(
     scratch = Path(tempfile.mkdtemp(prefix="pycarpd-scan-", dir=directory))
     try:
         with console.status("writing and scanning"):
-            scans = list(measure_scans(scratch, 3_000_000, rounds))
+            scans = list(measure_scans(scratch, scanned, rounds))
         console.print(_scan_table(scans))
         takeovers = []
         for count in lines or [100_000, 1_000_000, 10_000_000]:

@@ -4,6 +4,7 @@ For each directory of the corpus: what pycarpd proves, and whether a real mfsmas
 file; beside it what ``mfsmaster -a start`` does with it when it is left to itself.
 """
 
+import argparse
 import shutil
 import sys
 import tempfile
@@ -137,13 +138,17 @@ def compare_all(cases: list[Case]) -> Iterator[Compared]:
 
 def main() -> int:
     """Print the table; returns 1 when pycarpd was not right about one directory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", metavar="TEXT", help="the damages whose names have it")
+    only = parser.parse_args().only
+    cases = [case for case in CASES if only in case.name]
     console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(title=f"{len(CASES)} damaged directories; the complete version is {recorded().last + 1}")
+    table = Table(title=f"{len(cases)} damaged directories; the complete version is {recorded().last + 1}")
     for column in ("damage", "pycarpd", "mfsmaster -a start", ""):
         table.add_column(column)
     results = []
     with console.status("restoring"):
-        for each in compare_all(CASES):
+        for each in compare_all(cases):
             results.append(each)
             ours = f"serves {each.ours}" if isinstance(each.ours, int) else f"refuses: {_words(each.ours)}"
             mark = {Verdict.WRONG: "[red]", Verdict.GUESSED: "[yellow]"}.get(each.their_verdict, "")

@@ -1,5 +1,7 @@
 """Every damaged directory of the corpus comes to the version that it proves, or to a refusal with the right code."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,13 @@ def test_mfsmaster_restores_what_was_proved_and_alone_it_is_silently_wrong() -> 
         assert results[name].their_verdict is Verdict.WRONG
     assert results["base-of-the-version-that-kills-mfsmaster"].their_verdict is Verdict.WRONG
     assert results["forty-small-overlapping-files"].their_verdict is Verdict.RIGHT
+
+
+@pytest.mark.product
+@pytest.mark.netns
+def test_the_comparison_is_printed() -> None:
+    command = [sys.executable, str(Path(__file__).with_name("compare.py")), "--only", "clean-stop"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "pycarpd: 1 right, 0 refused, 0 guessed, 0 silently wrong" in done.stdout
+    assert "mfsmaster -a: 1 right" in done.stdout
