@@ -20,6 +20,7 @@ from benchmarks.lease_commands import fence, jitter
 from benchmarks.scan import scan
 from benchmarks.stand import Stand, machine
 from benchmarks.summary import takeover_table
+from benchmarks.switchover import switchover
 from netns.cluster import Options
 from netns.owner import Owner, reap
 
@@ -30,6 +31,7 @@ Raw = Annotated[Path | None, typer.Option("--json", help="Where the raw figures 
 app.command()(fence)
 app.command()(jitter)
 app.command()(scan)
+app.command()(switchover)
 
 
 @app.callback()

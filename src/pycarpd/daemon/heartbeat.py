@@ -205,7 +205,10 @@ class Heartbeat:
                 self._tell(ev.WorkerLost(), now_ns)  # says at once that it serves no more
                 self._is_over = True
                 return
-            self._on_worker(message, now_ns)
+            if isinstance(message, msg.HandoverReport):
+                self._tell(message, now_ns)
+            else:
+                self._on_worker(message, now_ns)
 
     def _on_worker(self, message: msg.Message, now_ns: int) -> None:  # noqa: C901 - one branch a message
         match message:
@@ -293,6 +296,11 @@ class Heartbeat:
                 self._on_transition(effect, now_ns)
             case fx.Stopped():
                 self._is_over = True
+            case fx.HoldClients() | fx.ConfirmHandover() | fx.LevelFiles() | fx.EndHandover():
+                self._worker.send(effect)
+            case fx.SwitchoverEnded(code=code, detail=detail, successor=successor):
+                name = news.name_of(self._settings.election, successor)
+                self._worker.send(msg.SwitchoverNews(code, detail, name))
             case _:
                 self._worker.send(self._request(effect, now_ns))
 
@@ -306,10 +314,10 @@ class Heartbeat:
                 return msg.PersistRequest(persistent)
             case fx.StartPromotion(term=term) if not self._deadman.arm():
                 return msg.AbortRequest(term)
-            case fx.StartPromotion(term=term):
+            case fx.StartPromotion(term=term, inherits=inherits):
                 told = self._elector.snapshot(now_ns).freshness
                 version = told.version if told is not None else 0
-                return msg.PromoteRequest(term, self._book.known(now_ns), version, self._vip.is_attached)
+                return msg.PromoteRequest(term, self._book.known(now_ns), version, self._vip.is_attached, inherits)
             case fx.AbortPromotion(term=term):
                 return msg.AbortRequest(term)
             case fx.StartDemotion():

@@ -7,6 +7,8 @@ that the other process is gone.
 
 from dataclasses import dataclass
 
+from pycarpd.election import effects as fx
+from pycarpd.election import events as ev
 from pycarpd.election.model import Cause, Freshness, PeerConnection, Persistent, Role
 
 
@@ -84,8 +86,12 @@ class OperatorNews:
     command: str
 
 
+HandoverReport = ev.SwitchoverAsked | ev.ClientsHeld | ev.HandoverConfirmed | ev.FilesLevel | ev.HandoverFailed
+"""What the worker says of a switchover is what the election hears."""
+
 ToHeartbeat = (
-    WorkerHello
+    HandoverReport
+    | WorkerHello
     | Persisted
     | AttachRequest
     | PlanEnded
@@ -115,6 +121,7 @@ class PromoteRequest:
     connections: tuple[PeerConnection, ...]
     minimum_version: int = 0
     is_address_held: bool = False
+    inherits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +229,27 @@ class StatusNews:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchoverNews:
+    """The role is given away to that node (``code`` empty), or it is not: ``code`` and ``detail`` say why."""
+
+    code: str
+    detail: str
+    successor: str
+
+
+HandoverWish = fx.HoldClients | fx.ConfirmHandover | fx.LevelFiles | fx.EndHandover
+"""What the election wants done for a switchover is what the worker hears."""
+
+
+@dataclass(frozen=True, slots=True)
 class Goodbye:
     """The heartbeat ends on purpose; whatever mfsmaster is to do has been said before."""
 
 
 ToWorker = (
-    PersistRequest
+    HandoverWish
+    | SwitchoverNews
+    | PersistRequest
     | PromoteRequest
     | AbortRequest
     | DemoteRequest

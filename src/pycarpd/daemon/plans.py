@@ -27,6 +27,7 @@ from pycarpd.takeover.promote import PROMOTE
 from pycarpd.takeover.prune import label
 from pycarpd.takeover.records import OpenPlan
 from pycarpd.takeover.step import Plan, StepFault, Verb
+from pycarpd.takeover.switchover import HOLD, LEVEL, Parley
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +40,21 @@ class Kind(Enum):
 
     PROMOTE = PROMOTE
     DEMOTE = DEMOTE
+    HOLD = HOLD
+    LEVEL = LEVEL
+
+    @property
+    def is_handovers(self) -> bool:
+        """Tell whether it is one of a switchover's halves, which only lead up to the other plans."""
+        return self in (Kind.HOLD, Kind.LEVEL)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One wish of the election; ``successor`` is the name of the node that serves now, or empty.
 
-    For the others see takeover.context.Request.
     ``is_foreign``: a standby's metalogger files are archived too, since they hold what the successor never had.
+    ``inherits``: the old master has handed over. For the others see takeover.context.Request.
     """
 
     kind: Kind
@@ -54,6 +62,7 @@ class Job:
     connections: tuple[PeerConnection, ...] = ()
     successor: str = ""
     is_foreign: bool = False
+    inherits: bool = False
     successor_version: int | None = None
     master_version: int | None = None
     minimum_version: int = 0
@@ -78,6 +87,7 @@ class Job:
             Kind.PROMOTE,
             asked.term,
             connections=asked.connections,
+            inherits=asked.inherits,
             minimum_version=asked.minimum_version,
             is_address_held=asked.is_address_held,
         )
@@ -90,6 +100,15 @@ class Listener:
     ask_address: Callable[[int, int], None]
     ended: Callable[[Job, bool], None]
     progress: Callable[[Job, StepProgress], None]
+    finished: Callable[[Job, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverListener:
+    """Who hears of a switchover's halves, in the event loop: ``told`` (job, version), ``confirmed``, ``finished``."""
+
+    told: Callable[[Job, int], None]
+    confirmed: Callable[[Job], None]
     finished: Callable[[Job, Outcome], None]
 
 
@@ -119,8 +138,11 @@ class PlanDesk:
         self._recovered: asyncio.Future[Outcome] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+        self._parley: Parley | None = None
+        self._is_confirmed = False
         self.listener: Listener | None = None
         self.fence: Callable[[threading.Event], StepFault | None] | None = None
+        self.handover_listener: HandoverListener | None = None
         self.context: Context | None = None
         """Of the newest plan: what its steps have learnt."""
 
@@ -161,6 +183,28 @@ class PlanDesk:
             self._is_overtaken = True
             self._executor.abort(f"{job.kind.value} was asked for")
 
+        elif self._current.kind is Kind.LEVEL and job.kind is Kind.PROMOTE and self._parley is not None:
+            self._parley.go_on()
+        elif self._current.kind.is_handovers and not self._is_confirmed:
+            self._executor.abort(f"{job.kind.value} was asked for")
+
+    def confirm(self, term: int) -> None:
+        """Let the clients' hold of that term look once more, and end with the gate closed."""
+        job = self._current
+        if self._parley is not None and job is not None and (job.kind, job.term) == (Kind.HOLD, term):
+            self._parley.go_on()
+
+    def end_handover(self, term: int) -> None:
+        """Call the switchover's half of that term off, which is undone then."""
+        job = self._current
+        if job is not None and job.kind.is_handovers and job.term == term and not self._is_confirmed:
+            self._executor.abort("the switchover was called off")
+
+    @property
+    def has_waiting(self) -> bool:
+        """Tell whether another plan begins as soon as the present one has ended."""
+        return self._waiting is not None
+
     def abort(self, term: int) -> None:
         """End the promotion of that term, wherever it is; its end is reported once nothing of it runs any more."""
         if self._waiting is not None and self._waiting.kind is Kind.PROMOTE:
@@ -174,7 +218,7 @@ class PlanDesk:
     def give_up(self) -> None:
         """End a promotion and begin nothing more: nobody is there any more to be told. A demotion goes on."""
         self._waiting = None
-        if self.is_promoting:
+        if self.is_promoting or (self._current is not None and self._current.kind.is_handovers):
             self._is_overtaken = True
             self._executor.abort("the heartbeat is gone")
 
@@ -188,6 +232,7 @@ class PlanDesk:
         self._idle.clear()
         self._is_overtaken = False
         self._is_reported = False
+        self._is_confirmed = False
         plan, context = self._build(job)
         self.context = context
         if not self._executor.submit(plan, context):
@@ -201,12 +246,14 @@ class PlanDesk:
             realtime_ns=now_ns,
             expected_metaid=self._expected_metaid(),
             has_successor=bool(job.successor),
+            is_foreign=job.is_foreign,
+            inherits=job.inherits,
             successor_version=job.successor_version,
             master_version=job.master_version,
             minimum_version=job.minimum_version,
             is_address_held=job.is_address_held,
-            is_foreign=job.is_foreign,
         )
+        self._parley = Parley(lambda version: self._told(job, version), lambda: self._confirmed(job))
         context: Context = make_context(
             self._takeover,
             request,
@@ -214,6 +261,7 @@ class PlanDesk:
             release_address=lambda: self._release_address(job),
             old_connections=job.connections,
             follower=self._follower,
+            parley=self._parley,
         )
         context.fence = self.fence
         return build_plan(job.kind.value, self._takeover, request), context
@@ -240,6 +288,21 @@ class PlanDesk:
             return answer.result(ADDRESS_TIMEOUT_S)
         except TimeoutError:
             return False
+
+    def _told(self, job: Job, version: int) -> None:
+        """Pass on, from the step's thread, what a switchover's half has found."""
+        if self.handover_listener is not None:
+            self._loop.call_soon_threadsafe(self.handover_listener.told, job, version)
+
+    def _confirmed(self, job: Job) -> None:
+        """Pass on, from the step's thread, that the role may be given away: from here on the hold is not undone."""
+
+        def tell() -> None:
+            if job == self._current and self.handover_listener is not None:
+                self._is_confirmed = True
+                self.handover_listener.confirmed(job)
+
+        self._loop.call_soon_threadsafe(tell)
 
     def _release_address(self, job: Job) -> bool:
         """Give the address up: the news that the promotion has failed makes the heartbeat take it away first."""
@@ -278,7 +341,10 @@ class PlanDesk:
             self._recovered.set_result(outcome)
             return
         job, waiting = self._current, self._waiting
-        if job is not None:
+        if job is not None and job.kind.is_handovers:
+            if self.handover_listener is not None:
+                self.handover_listener.finished(job, outcome)
+        elif job is not None:
             self._report(job, outcome.ok)
             if self.listener is not None:
                 self.listener.finished(job, outcome)

@@ -25,8 +25,10 @@ from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.chronicle import Chronicle
 from pycarpd.daemon.disk import Disk
 from pycarpd.daemon.drills import Drills
+from pycarpd.daemon.emergency import stop_serving
 from pycarpd.daemon.founding import COMMAND as FOUND
 from pycarpd.daemon.founding import Founding
+from pycarpd.daemon.handover import HandoverDesk
 from pycarpd.daemon.host import Host
 from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
 from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
@@ -35,7 +37,6 @@ from pycarpd.daemon.stonith import COMMAND as CONFIRM_DEAD
 from pycarpd.daemon.stonith import Stonith
 from pycarpd.daemon.watchman import Watchman
 from pycarpd.election.model import Role
-from pycarpd.linux.address import remove_address
 from pycarpd.linux.files import write_durably
 from pycarpd.settings import DaemonSettings
 from pycarpd.takeover.demote import ARCHIVING_STEP
@@ -46,7 +47,6 @@ from pycarpd.takeover.step import Verb
 
 logger = logging.getLogger(__name__)
 
-EMERGENCY_KILL_TIMEOUT_S = 20.0
 END_TIMEOUT_S = 60.0
 METAID_FILE = "metaid"
 JOURNAL_FILE = "journal"
@@ -76,6 +76,7 @@ class Worker:
         self._over: asyncio.Future[int] | None = None
         self._desk: PlanDesk | None = None
         self._patient: Patient | None = None
+        self._handover: HandoverDesk | None = None
         self._standby: Standby | None = None
         self._founding: Founding | None = None
         self._watchman: Watchman | None = None
@@ -135,6 +136,7 @@ class Worker:
             loop.call_soon_threadsafe(self._on_findings, found)
 
         self._patient = Patient(host, hang_timeout_s, self._expected_metaid, tell)
+        self._handover = HandoverDesk(self._heartbeat, self._desk, self._patient, self._board, self._operate)
         self._watchman = Watchman(host.mfsmaster, self._on_mfsmaster_gone)
         desk = self._desk
         self._founding = Founding(host.takeover, self._board, self._expected_metaid, lambda: desk.is_busy)
@@ -191,6 +193,8 @@ class Worker:
         """Pass an operator's command on to the election, or refuse it with the reason."""
         if name == CONFIRM_DEAD:
             return self._stonith.confirm(args)
+        if name == "switchover" and self._handover is not None:
+            return await self._handover.command(args)
         if name == FOUND and self._founding is not None:
             return await self._founding.command(args)
         if name == "drill" and self._standby is not None and not args:
@@ -254,6 +258,8 @@ class Worker:
                 self._desk.abort(term)
             case msg.AttachAnswer(term=term, is_attached=is_attached) if self._desk is not None:
                 self._desk.answer_address(term, is_attached=is_attached)
+            case _ if self._handover is not None and self._handover.on_message(message):
+                pass
             case _:
                 logger.error("unexpected message from the heartbeat type=%s", type(message).__name__)
 
@@ -369,14 +375,3 @@ class Worker:
         self._metaid = metaid
         text = f"{metaid:016x}\n".encode()
         self._disk.write("remember the metaid", lambda: write_durably(self._state_dir / METAID_FILE, text))
-
-
-def stop_serving(host: Host, settings: DaemonSettings) -> None:
-    """Kill mfsmaster and take the virtual addresses away, for a heartbeat that cannot do it any more."""
-    fault = host.mfsmaster.kill_tree(EMERGENCY_KILL_TIMEOUT_S)
-    if fault is not None:
-        logger.critical("mfsmaster could not be killed code=%s detail=%s", fault.code.value, fault.detail)
-    for cidr in settings.virtual_addresses:
-        removal = remove_address(settings.interface, cidr)
-        if removal is not None:
-            logger.error("cannot remove virtual address cidr=%s fault=%s", cidr, removal)

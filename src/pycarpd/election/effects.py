@@ -46,9 +46,10 @@ class AnnounceVip:
 
 @dataclass(frozen=True, slots=True)
 class StartPromotion:
-    """Run the PROMOTE plan for the term."""
+    """Run the PROMOTE plan for the term; ``inherits``: the old master has handed over, with nothing left unanswered."""
 
     term: int
+    inherits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,47 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldClients:
+    """Close the gate before the clients and measure where mfsmaster stands; reported with ClientsHeld.
+
+    What does not go on within its bounds is undone by itself, and reported with HandoverFailed.
+    """
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmHandover:
+    """See that mfsmaster still is at that version, and keep the gate closed; reported with HandoverConfirmed."""
+
+    term: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFiles:
+    """Stop the metalogger and say what the files prove (FilesLevel); it stays stopped until a promotion begins."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndHandover:
+    """Undo what HoldClients or LevelFiles have begun: open the gate, start the metalogger."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchoverEnded:
+    """The role is given away to that node (``code`` empty), or it is not: ``code`` and ``detail`` say why."""
+
+    code: str
+    detail: str
+    successor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The election has ended here; the process may exit."""
 
@@ -105,5 +147,10 @@ Effect = (
     | StartDemotion
     | PreserveFiles
     | Transition
+    | HoldClients
+    | ConfirmHandover
+    | LevelFiles
+    | EndHandover
+    | SwitchoverEnded
     | Stopped
 )

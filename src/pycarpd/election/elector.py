@@ -19,15 +19,19 @@ that depends on it is sent before.
 from dataclasses import replace
 from typing import assert_never
 
-from pycarpd.election import hearing, lineage, orders, quorum, roles, support
+from pycarpd.election import handover, hearing, lineage, orders, quorum, roles, support
 from pycarpd.election.effects import AnnounceVip, Effect, StartDemotion, StartPromotion, Stopped
 from pycarpd.election.events import (
     AdvertHeard,
     AdvertsLost,
+    ClientsHeld,
     Commanded,
     DemotionFinished,
     Event,
+    FilesLevel,
     FreshnessKnown,
+    HandoverConfirmed,
+    HandoverFailed,
     LinkChanged,
     MfsmasterLost,
     NameClaimed,
@@ -38,6 +42,7 @@ from pycarpd.election.events import (
     StandbyMade,
     StatePersisted,
     StopRequested,
+    SwitchoverAsked,
     TimeAdvanced,
     VipClaimed,
     WorkerLost,
@@ -75,6 +80,7 @@ class Elector:
         if node.role is Role.MASTER and now_ns >= node.lease_until_ns:  # before the event, which may make it send
             roles.suspend(node, Cause.LATE_WAKE if node.settings.majority == 1 else Cause.LEASE_LOST, now_ns)
         self._dispatch(event, now_ns)
+        handover.settle(node, now_ns)
         return tuple(node.effects)
 
     def next_deadline(self) -> int | None:
@@ -87,6 +93,7 @@ class Elector:
             node.name_deadline_ns,
             node.election_deadline_ns,
             node.standby.retry_ns,
+            node.handing.deadline_ns if node.handing is not None else None,
             (node.lease_until_ns or None) if node.role is Role.MASTER else None,
             self._no_master_ns(),
             node.start_wait_ns(),
@@ -152,6 +159,8 @@ class Elector:
                 node.is_sending_failing = is_failing
             case Commanded(command=command):
                 orders.on_command(node, command, now_ns)
+            case SwitchoverAsked() | ClientsHeld() | HandoverConfirmed() | FilesLevel() | HandoverFailed():
+                handover.on_event(node, event, now_ns)
             case StopRequested(keep_serving=keep_serving):
                 orders.on_stop(node, now_ns, keep_serving=keep_serving)
             case _:
@@ -172,6 +181,7 @@ class Elector:
             support.on_election_deadline(node, now_ns)
         if node.standby.retry_ns is not None and now_ns >= node.standby.retry_ns:
             lineage.on_retry(node)
+        handover.on_time(node, now_ns)
         no_master_ns = self._no_master_ns()
         if no_master_ns is not None and now_ns >= no_master_ns:
             node.has_told_no_master = True

@@ -152,6 +152,44 @@ class Commanded:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchoverAsked:
+    """An operator asks this master to hand over to that node, 0: to the best one."""
+
+    target_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsHeld:
+    """Clients are held at the gate, and mfsmaster stands still at that version."""
+
+    term: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverConfirmed:
+    """mfsmaster still stands where it stood when ClientsHeld was said, with the gate closed."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilesLevel:
+    """The metalogger is stopped and this host's files prove that version."""
+
+    term: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverFailed:
+    """This host's part in the handover of that term came to nothing, and is undone."""
+
+    term: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """pycarpd is to end. ``keep_serving``: it will be back in a moment, mfsmaster and the address stay."""
 
@@ -177,5 +215,10 @@ Event = (
     | VipClaimed
     | SendingFailed
     | Commanded
+    | SwitchoverAsked
+    | ClientsHeld
+    | HandoverConfirmed
+    | FilesLevel
+    | HandoverFailed
     | StopRequested
 )

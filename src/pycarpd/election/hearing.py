@@ -1,6 +1,6 @@
 """What an advert does to a node: who is followed, who is answered, to whom it gives way."""
 
-from pycarpd.election import lineage, quorum, roles, support, timing
+from pycarpd.election import handover, lineage, quorum, roles, support, timing
 from pycarpd.election.claims import Judge, Reaction, plain_standing, standing_of
 from pycarpd.election.effects import AnnounceVip, PreserveFiles
 from pycarpd.election.events import AdvertHeard, PlainAdvertHeard
@@ -31,7 +31,7 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
         return
     quorum.release_promise(node, advert, now_ns)
     if Flags.RESIGNED in advert.flags:
-        _on_resignation(node, advert.node_id, now_ns)
+        _on_resignation(node, advert, now_ns)
     elif advert.role.claims:
         _on_claim(node, event, now_ns)
     elif advert.role is Role.SUSPENDED:
@@ -40,6 +40,7 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
         _on_report(node, event, now_ns)
     elif advert.role is Role.DEMOTING and node.role is Role.BACKUP and node.master_id == advert.node_id:
         _await_resignation(node, event, now_ns)
+    handover.on_advert(node, advert, now_ns)
     support.on_support(node, now_ns)
     roles.try_promotion(node, now_ns)
 
@@ -125,10 +126,11 @@ def _was_superseded(node: Node, advert: Advert) -> bool:
     return node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED) and served > node.claimed_term
 
 
-def _on_resignation(node: Node, node_id: int, now_ns: int) -> None:
-    if node.role is Role.BACKUP and node.master_id == node_id:
+def _on_resignation(node: Node, advert: Advert, now_ns: int) -> None:
+    if node.role is Role.BACKUP and node.master_id == advert.node_id:
         roles.lose_master(node, Cause.MASTER_RESIGNED)
-        node.master_deadline_ns = now_ns + node.skew_ns(now_ns)
+        if not handover.order_succession(node, advert, now_ns):
+            node.master_deadline_ns = now_ns + node.skew_ns(now_ns)
         node.follow_until_ns = min(node.follow_until_ns, now_ns)
 
 
@@ -248,7 +250,7 @@ def _on_report(node: Node, event: AdvertHeard, now_ns: int) -> None:
     if not standing_of(advert, event.source).is_better_than(node.standing(now_ns), node.settings.tie_break):
         return
     if node.has_nearly(advert.freshness, now_ns):
-        roles.demote(node, Cause.HANDED_OVER, now_ns)
+        handover.on_wish(node, advert, now_ns)
 
 
 def on_name_claimed(node: Node, now_ns: int) -> None:

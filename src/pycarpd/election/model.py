@@ -53,6 +53,7 @@ class Cause(Enum):
     DEMOTED = "mfsmaster is stopped"
     RESIGNED = "an operator asked it to resign"
     STOPPED = "pycarpd is stopping"
+    SWITCHOVER = "an operator asked for a switchover"
 
 
 class Arbiter(Enum):
@@ -134,6 +135,18 @@ class PeerConnection:
 
 
 @dataclass(frozen=True, slots=True)
+class Handover:
+    """What an advert says of a planned handover: which node is concerned, and at which metadata version.
+
+    A MASTER names its successor and the version at which its clients are held; its resignation names the one that goes
+    first. A BACKUP names the master that it answers and the version that its files prove, 0 if they prove none.
+    """
+
+    node_id: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Advert:
     """One authenticated advert with its trailer; all integers unsigned.
 
@@ -166,6 +179,7 @@ class Advert:
     connections: tuple[PeerConnection, ...] = ()
     branch: Branch | None = None
     """Of a MASTER that knows it."""
+    handover: Handover | None = None
     exports_digest: int = 0
     """Over the sender's mfsexports.cfg; 0 where it has none or cannot read it."""
 

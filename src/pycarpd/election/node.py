@@ -10,10 +10,11 @@ from typing import Any
 
 from pycarpd.election import claims, timing
 from pycarpd.election.effects import DetachVip, Effect, Persist, RenewLease, Send, Transition
-from pycarpd.election.model import Advert, Cause, Flags, Freshness, Persistent, Role
+from pycarpd.election.model import Advert, Cause, Flags, Freshness, Handover, Persistent, Role
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.standby import Standby
+from pycarpd.election.succession import Handing
 from pycarpd.election.transitions import TRANSITIONS
 from pycarpd.invariant import invariant
 
@@ -28,6 +29,7 @@ SERVED_VERSIONS_MAX = 32
 HANDOVER_LAG_NS = 5_000_000_000
 """A standby that asks to take over has at least what the master had so long ago."""
 OLD_NEWS = "its files make room for those of a new master"
+HANDOVER_REPEAT_NS = 50_000_000
 RESIGN_REPEATS = 3
 """A resignation is said three times, since a multicast may be lost."""
 
@@ -120,6 +122,14 @@ class Node:
     promised_to: int = 0
     is_ready: bool = False
     hold_ns: int = 0
+    handing: Handing | None = None
+    leaving: Cause | None = None
+    """Why the role is to be given away, by a handover if possible."""
+    successor: tuple[int, int] | None = None
+    """Who goes first after this node's resignation, and what was handed over."""
+    hands_over_again_ns: int = 0
+    inherits: bool = False
+    """Whether the master that was lost has named this node its successor."""
     sent: deque[SentAdvert] = field(default_factory=lambda: deque(maxlen=SENT_MAX))
     effects: list[Effect] = field(default_factory=list)
 
@@ -228,6 +238,8 @@ class Node:
         self.has_asked = self.has_asked or Flags.WANTS_MASTER in advert.flags
         self.emit(Send(advert))
         self.advert_due_ns = now_ns + self.settings.interval_ns
+        if advert.handover is not None:  # clients wait for it
+            self.advert_due_ns = now_ns + min(self.settings.interval_ns, HANDOVER_REPEAT_NS)
         if self.role is Role.MASTER and self.settings.majority == 1:
             self.lease_until_ns = now_ns + self.silence_ns() + self.hold_ns
             self.emit(RenewLease(self.lease_until_ns))
@@ -281,10 +293,18 @@ class Node:
             vote_for=vote_for,
             config_digest=self.settings.config_digest,
             acks=self.peers.acks(),
+            handover=self._told_handover(is_resigning=is_resigning),
             branch=self.persistent.lineage.branch if self.role is Role.MASTER else None,
             advbase=self.settings.advbase,
             advskew=timing.advskew(self.settings.priority, demotion),
         )
+
+    def _told_handover(self, *, is_resigning: bool) -> Handover | None:
+        """Return what is to be said of a handover now."""
+        if is_resigning:
+            return Handover(*self.successor) if self.successor is not None else None
+        told = self.handing.told_version if self.handing is not None and self.handing.role is self.role else None
+        return Handover(self.handing.peer_id, told) if self.handing is not None and told is not None else None
 
     def _told_vote(self) -> tuple[int, int]:
         """Return the vote to be told: one on disk that is not about to be another, or it would be counted on."""

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from pycarpd.election import roles
+from pycarpd.election import handover, roles
 from pycarpd.election.effects import Stopped
 from pycarpd.election.events import OperatorCommand
 from pycarpd.election.model import Cause, Role
@@ -14,8 +14,7 @@ def on_command(node: Node, command: OperatorCommand, now_ns: int) -> None:
     match command:
         case OperatorCommand.RESIGN:
             if node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
-                node.raise_demotion(now_ns)
-                roles.demote(node, Cause.RESIGNED, now_ns)
+                handover.leave(node, Cause.RESIGNED, now_ns)
         case OperatorCommand.PAUSE:
             node.is_paused = True
             node.persist(is_paused=True)
@@ -38,6 +37,6 @@ def on_stop(node: Node, now_ns: int, *, keep_serving: bool) -> None:
         else:
             node.election_deadline_ns = now_ns + node.silence_ns()
     elif node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
-        roles.demote(node, Cause.STOPPED, now_ns)
+        handover.leave(node, Cause.STOPPED, now_ns)
     elif node.role is not Role.DEMOTING:
         node.emit(Stopped())

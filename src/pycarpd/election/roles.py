@@ -25,6 +25,7 @@ def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
     node.is_plan_started = node.is_plan_over = node.is_aborting = node.is_ready = False
     node.election_deadline_ns = None
     node.hold_ns = 0
+    node.successor = None
     node.standby = Standby()
     node.has_old_news = has_missed_writes
     node.listen_deadline_ns = None
@@ -58,6 +59,7 @@ def lose_master(node: Node, cause: Cause) -> None:
     node.plain_until_ns = 0
     node.master_deadline_ns = None
     node.promotion_cause = cause
+    node.inherits = False
     node.is_master_lost = True
 
 
@@ -149,7 +151,7 @@ def begin_plan(node: Node, now_ns: int) -> None:
         return
     node.listen_deadline_ns = None
     node.is_plan_started = True
-    node.emit(StartPromotion(node.claimed_term))
+    node.emit(StartPromotion(node.claimed_term, node.inherits))
 
 
 def become_master(node: Node, cause: Cause, now_ns: int) -> None:

@@ -37,6 +37,7 @@ TRANSITIONS: dict[tuple[Role, Cause], Role] = {
     (Role.MASTER, Cause.HANDED_OVER): Role.DEMOTING,
     (Role.MASTER, Cause.DUPLICATE_NAME): Role.DEMOTING,
     (Role.MASTER, Cause.STOPPED): Role.DEMOTING,
+    (Role.MASTER, Cause.SWITCHOVER): Role.DEMOTING,
     (Role.MASTER, Cause.WORKER_LOST): Role.FAULT,
     (Role.SUSPENDED, Cause.RESTORED): Role.MASTER,
     (Role.SUSPENDED, Cause.OUTRANKED): Role.DEMOTING,

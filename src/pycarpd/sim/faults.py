@@ -35,6 +35,9 @@ STEPS = (
     "close-gate",
     "await-chunkservers",
     "kill-mfsmaster",
+    "hold-clients",
+    "settle",
+    "prove-level",
     "archive-files",
     "start-metalogger",
 )
@@ -237,6 +240,13 @@ def command(world: World, node: SimNode, rng: Random) -> None:
     world.agenda.after(_outage_ns(rng), lambda: node.post(ev.Commanded(OperatorCommand.RESUME)))
 
 
+def switchover(world: World, node: SimNode, rng: Random) -> None:
+    """Let an operator move the master, to this node or to the best one."""
+    target_id = node.member.node_id if _is_heads(rng) else 0
+    for server in world.servers():
+        server.post(ev.SwitchoverAsked(target_id))
+
+
 def replay(world: World, node: SimNode, rng: Random) -> None:
     """Send again what was recorded."""
     del node
@@ -325,7 +335,7 @@ def rough_weather(world: World, node: SimNode, rng: Random) -> None:
     world.agenda.after(rng.randint(1, longest_ms) * NS_PER_MS, calm)
 
 
-HOST_FAULTS: tuple[Fault, ...] = (crash, kill_mfsmaster, spoil_plans, spoil_files, command)
+HOST_FAULTS: tuple[Fault, ...] = (crash, kill_mfsmaster, spoil_plans, spoil_files, command, switchover)
 """Faults during which at most one host may serve, even without an arbiter, as long as nodes hear each other."""
 
 FAULTS: tuple[Fault, ...] = (

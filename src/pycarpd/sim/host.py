@@ -111,7 +111,8 @@ class Host:
     starts: int = 0
     """How often a mfsmaster was started here."""
     has_metalogger: bool = True
-    is_gate_closed: bool = False
+    gate_until_ns: int = 0
+    """Until when the gate keeps clients waiting, if nobody opens it before."""
     kernel: Kernel = field(default_factory=Kernel)
     data: DataPath = field(default_factory=DataPath)
     plans: int = 0
@@ -148,6 +149,11 @@ class Host:
     def until_ns(self, local_ns: int) -> int:
         """Return how long it is until the host's clock shows *local_ns*."""
         return max(0, self.clock.true_ns(local_ns) - self.agenda.now_ns)
+
+    @property
+    def is_gate_closed(self) -> bool:
+        """Tell whether clients are kept waiting."""
+        return self.now_ns < self.gate_until_ns
 
     @property
     def version(self) -> int:
@@ -189,7 +195,8 @@ class Host:
 
     def lose_power(self) -> None:
         """Forget what only lived in memory."""
-        self.has_mfsmaster = self.is_hung = self.is_gate_closed = False
+        self.has_mfsmaster = self.is_hung = False
+        self.gate_until_ns = 0
         self.has_metalogger = self.is_off = True
         self.kernel = Kernel()
 

@@ -7,7 +7,7 @@ judges a deadline that has come. A paused process hears nothing; its adverts que
 from collections import deque
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol, assert_never
+from typing import Protocol
 
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
@@ -386,10 +386,10 @@ class SimNode:
                 self.host.data.preserved = self.host.data.best
                 if self._worker is not None:
                     self._worker.look_now()
-            case fx.AnnounceVip() | fx.Transition() | fx.Stopped():
+            case fx.AnnounceVip() | fx.Transition() | fx.Stopped() | fx.SwitchoverEnded():
                 pass
-            case _:
-                self._ask_worker(effect)
+            case _ if self._worker is not None:
+                self._worker.obey(effect)
 
     def _send(self, advert: Advert) -> None:
         if advert.hold_ms:
@@ -397,19 +397,3 @@ class SimNode:
         if self.host.has_link:
             content = self._dialect.say(advert, self._encoder, self.member.address, is_sealed=self._is_sealed)
             self._network.broadcast(self.name, content, self.member.address)
-
-    def _ask_worker(self, effect: fx.Persist | fx.StartPromotion | fx.AbortPromotion | fx.StartDemotion) -> None:
-        worker = self._worker
-        if worker is None:
-            return
-        match effect:
-            case fx.Persist(persistent=persistent):
-                worker.persist(persistent)
-            case fx.StartPromotion(term=term):
-                worker.promote(term)
-            case fx.AbortPromotion(term=term):
-                worker.abort(term)
-            case fx.StartDemotion(term=term, successor=successor, is_foreign=is_foreign):
-                worker.demote(term, has_successor=bool(successor), is_foreign=is_foreign)
-            case _:
-                assert_never(effect)

@@ -46,6 +46,8 @@ class Surroundings:
     ask_address: Action
     mark: Callable[[str], None]
     lose_power: Action
+    told: Callable[[], None] = lambda: None
+    confirmed: Callable[[], None] = lambda: None
 
 
 class Operating:
@@ -86,6 +88,16 @@ class Operating:
         if self._running != (TAKE_ADDRESS, Verb.RUN):
             return
         fault = None if is_attached else StepFault("ADDRESS_REFUSED", "the heartbeat did not take the virtual address")
+        self._end_step(fault)
+
+    def go_on(self) -> None:
+        """Let the step that waits for the election's word end."""
+        if self._running is None or self._running[0] not in plans.WAITS_NS:
+            return
+        step = self._running[0]
+        fault = plans.look_again(self._operation, step)
+        if fault is None and step == plans.AWAIT_SUCCESSOR:
+            self._around.confirmed()
         self._end_step(fault)
 
     def _handle(self, event: Event) -> None:
@@ -184,6 +196,9 @@ class Operating:
         if verb is Verb.RUN and step == TAKE_ADDRESS:
             self._ask_address()
             return
+        if verb is Verb.RUN and step in plans.WAITS_NS:
+            self._await_word(step)
+            return
         if verb is Verb.UNDO:
             self._end_step(plans.undo(self._operation, step))
             return
@@ -205,6 +220,16 @@ class Operating:
 
         self._around.after(plans.ADDRESS_TIMEOUT_NS, give_up)
         self._around.ask_address()
+
+    def _await_word(self, step: str) -> None:
+        number = self._step
+
+        def give_up() -> None:
+            if number == self._step and self._running is not None:
+                self._end_step(StepFault("NO_WORD", "nothing was heard of the switchover"))
+
+        self._around.after(plans.WAITS_NS[step], give_up)
+        self._around.told()
 
     def _cancel(self, step: str) -> None:
         if self._running != (step, Verb.RUN) or step == TAKE_ADDRESS:

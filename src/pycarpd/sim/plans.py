@@ -14,6 +14,12 @@ from pycarpd.takeover.step import OnFailure, PlanSpec, StepFault, StepSpec, Undo
 
 PROMOTE = "promote"
 DEMOTE = "demote"
+HOLD = "hold"
+LEVEL = "level"
+AWAIT_SUCCESSOR = "await-successor"
+WAITS_NS = {AWAIT_SUCCESSOR: 4_000 * NS_PER_MS, "await-promotion": 8_000 * NS_PER_MS}
+"""The steps that wait for the election's word, and for how long."""
+GATE_NS = 10_000 * NS_PER_MS
 TAKE_ADDRESS = "take-address"
 KILL = "kill-mfsmaster"
 ADDRESS_TIMEOUT_NS = 4_000 * NS_PER_MS
@@ -33,6 +39,8 @@ class Operation:
     term: int
     has_successor: bool
     release_address: Callable[[], None] = field(default=lambda: None)
+    version: int = 0
+    """What a half of a switchover has found."""
     is_foreign: bool = False
 
 
@@ -41,6 +49,8 @@ def spec_of(operation: Operation) -> PlanSpec:
     timeout_ns = operation.host.habits.plan_timeout_ns
     if operation.plan == PROMOTE:
         return PlanSpec(PROMOTE, (*_prepare(timeout_ns), *_serve(timeout_ns), *_report(timeout_ns)))
+    if operation.plan in (HOLD, LEVEL):
+        return PlanSpec(operation.plan, _handover(operation.plan, timeout_ns))
     return PlanSpec(DEMOTE, _demotion(timeout_ns, has_successor=operation.has_successor))
 
 
@@ -90,6 +100,20 @@ def _demotion(timeout_ns: int, *, has_successor: bool) -> tuple[StepSpec, ...]:
     )
 
 
+def _handover(plan: str, timeout_ns: int) -> tuple[StepSpec, ...]:
+    if plan == HOLD:
+        return (
+            StepSpec("hold-clients", timeout_ns, undo=UndoScope.ALWAYS),
+            StepSpec("settle", timeout_ns),
+            StepSpec(AWAIT_SUCCESSOR, WAITS_NS[AWAIT_SUCCESSOR] + timeout_ns),
+        )
+    return (
+        StepSpec("stop-metalogger", timeout_ns),
+        StepSpec("prove-level", timeout_ns),
+        StepSpec("await-promotion", WAITS_NS["await-promotion"] + timeout_ns),
+    )
+
+
 def duration_ns(operation: Operation, step: str, verb: Verb) -> int:
     """Return how long the step takes on this host."""
     habits = operation.host.habits
@@ -100,6 +124,7 @@ def duration_ns(operation: Operation, step: str, verb: Verb) -> int:
     return {
         "start-mfsmaster": habits.promotion_ns,
         "await-chunkservers": habits.completion_ns,
+        "settle": habits.completion_ns // 2,
         "end-mfsmaster": habits.demotion_ns,
         KILL: habits.demotion_ns,
     }.get(step, 0)
@@ -152,7 +177,7 @@ def _metalogger(operation: Operation, *, runs: bool) -> Answer:
 
 
 def _gate(operation: Operation, *, is_closed: bool) -> Answer:
-    operation.host.is_gate_closed = is_closed
+    operation.host.gate_until_ns = operation.host.now_ns + GATE_NS if is_closed else 0
     return None
 
 
@@ -195,6 +220,33 @@ def _probe(operation: Operation) -> Answer:
     return None
 
 
+def _settle(operation: Operation) -> Answer:
+    host = operation.host
+    if not host.has_mfsmaster or host.is_hung or host.data.own is None:
+        return StepFault("PROBE_FAILED", "nobody answers")
+    operation.version = host.data.own.version
+    return None
+
+
+def _prove_level(operation: Operation) -> Answer:
+    host = operation.host
+    best = host.data.best
+    if best is None or host.refusal:
+        return StepFault("NOT_PROVED", host.refusal)
+    operation.version = best.version
+    return None
+
+
+def look_again(operation: Operation, step: str) -> Answer:
+    """Let a step that has waited for the election's word end: mfsmaster has to be where it was."""
+    host = operation.host
+    if step != AWAIT_SUCCESSOR:
+        return None
+    is_there = host.has_mfsmaster and not host.is_hung and host.data.own is not None
+    is_same = is_there and host.data.own is not None and host.data.own.version == operation.version
+    return None if is_same else StepFault("MOVED_ON", "mfsmaster is not where it was")
+
+
 WORK: dict[str, Callable[[Operation], Answer]] = {
     "preserve": _preserve,
     "stop-metalogger": partial(_metalogger, runs=False),
@@ -203,6 +255,9 @@ WORK: dict[str, Callable[[Operation], Answer]] = {
     "start-mfsmaster": _start,
     "probe": _probe,
     "close-gate": partial(_gate, is_closed=True),
+    "hold-clients": partial(_gate, is_closed=True),
+    "settle": _settle,
+    "prove-level": _prove_level,
     "open-gate": partial(_gate, is_closed=False),
     KILL: _end_mfsmaster,
     "remove-gate": partial(_gate, is_closed=False),
@@ -227,6 +282,6 @@ def undo(operation: Operation, step: str) -> Answer:
             host.has_mfsmaster = host.is_hung = False
         case "take-address":
             operation.release_address()
-        case "close-gate":
-            host.is_gate_closed = False
+        case "close-gate" | "hold-clients":
+            host.gate_until_ns = 0
     return None

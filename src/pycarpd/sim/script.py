@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.events import OperatorCommand
-from pycarpd.election.model import Advert, Arbiter, Flags
+from pycarpd.election.model import Advert, Arbiter, Flags, Role
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S
 from pycarpd.sim.files import Copy
 from pycarpd.sim.host import PlanFate
@@ -196,6 +196,11 @@ class Stage:
         """``tell NAME resign|pause|resume``: an operator's command."""
         self._node(name).post(ev.Commanded(OperatorCommand(command)))
 
+    def switchover(self, name: str, *target: str) -> None:
+        """``switchover NAME [TARGET]``: ask the master to hand over, to that node or to the best one."""
+        target_id = self._node(target[0]).member.node_id if target else 0
+        self._node(name).post(ev.SwitchoverAsked(target_id))
+
     def twin(self, name: str) -> None:
         """``twin NAME``: another process uses the node's name."""
         self._node(name).post(ev.NameClaimed())
@@ -276,6 +281,8 @@ class Stage:
                 return f"{WORDS[type(effect)]} term {term}"
             case fx.RenewLease():
                 return ""
+            case fx.SwitchoverEnded(code=code, successor=successor):
+                return f"no handover: {code}" if code else f"hands over to {self._name_of(successor)}"
             case _:
                 return WORDS[type(effect)]
 
@@ -288,6 +295,10 @@ WORDS: dict[type[fx.Effect], str] = {
     fx.AnnounceVip: "announce VIP",
     fx.PreserveFiles: "preserve files",
     fx.Stopped: "stopped",
+    fx.HoldClients: "hold clients",
+    fx.ConfirmHandover: "look once more",
+    fx.LevelFiles: "stop metalogger, prove files",
+    fx.EndHandover: "take the handover back",
 }
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -313,6 +324,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         Stage.promotion,
         Stage.files,
         Stage.tell,
+        Stage.switchover,
         Stage.twin,
         Stage.replay,
         Stage.ucarp,
@@ -343,4 +355,6 @@ def _saying(advert: Advert) -> str:
         words.append(f"hold {advert.hold_ms} ms")
     if Flags.WANTS_MASTER in advert.flags:
         words.append("wants master")
+    if advert.handover is not None:
+        words.append(f"{'level' if advert.role is Role.BACKUP else 'handing over'} at {advert.handover.version}")
     return " ".join(words)

@@ -5,23 +5,30 @@ back before anything else. Steps take their time, fail, hang until they are canc
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import assert_never
 
+from pycarpd.election import effects as fx
 from pycarpd.election.events import (
+    ClientsHeld,
     DemotionFinished,
     Event,
+    FilesLevel,
     FreshnessKnown,
+    HandoverConfirmed,
+    HandoverFailed,
     PromotionFinished,
     PromotionReady,
     StandbyMade,
     StatePersisted,
 )
 from pycarpd.election.model import Persistent
+from pycarpd.invariant import invariant
 from pycarpd.sim import plans
 from pycarpd.sim.agenda import NS_PER_MS, Action
 from pycarpd.sim.host import Host
 from pycarpd.sim.operation import Operating, Surroundings
-from pycarpd.sim.plans import DEMOTE, PROMOTE, Operation
+from pycarpd.sim.plans import DEMOTE, HOLD, LEVEL, PROMOTE, Operation
 from pycarpd.takeover.events import Outcome
 from pycarpd.takeover.records import OpenPlan, decode, open_plan
 
@@ -62,6 +69,8 @@ class SimWorker:
         self._is_overtaken = False
         self._is_reported = False
         self._is_asking = False
+        self._is_confirmed = False
+        self._is_called_on = False
         self._is_alive = True
         self._is_writing = False
         self._to_write: list[Persistent] = []
@@ -114,6 +123,38 @@ class SimWorker:
         """Look at the files soon, not only when it is time again."""
         self._later(LOOK_SOON_NS, self._tell_files)
 
+    def obey(self, effect: fx.Effect) -> None:
+        """Carry out what the election wants of a worker."""
+        match effect:
+            case fx.Persist(persistent=persistent):
+                self.persist(persistent)
+            case fx.StartPromotion(term=term):
+                self.promote(term)
+            case fx.AbortPromotion(term=term):
+                self.abort(term)
+            case fx.StartDemotion(term=term, successor=successor, is_foreign=is_foreign):
+                self.demote(term, has_successor=bool(successor), is_foreign=is_foreign)
+            case fx.HoldClients() | fx.ConfirmHandover() | fx.LevelFiles() | fx.EndHandover():
+                self._hand_over(effect)
+            case _:
+                invariant(False, f"a worker is not asked for {type(effect).__name__}")
+
+    def _hand_over(self, wish: fx.HoldClients | fx.ConfirmHandover | fx.LevelFiles | fx.EndHandover) -> None:
+        match wish:
+            case fx.HoldClients(term=term):
+                self._ask(Job(HOLD, term))
+            case fx.LevelFiles(term=term):
+                self._ask(Job(LEVEL, term))
+            case fx.ConfirmHandover(term=term):
+                if self._current == Job(HOLD, term) and self._operating is not None:
+                    self._operating.go_on()
+            case fx.EndHandover(term=term):
+                is_meant = self._current in (Job(HOLD, term), Job(LEVEL, term)) and not self._is_confirmed
+                if is_meant and self._operating is not None:
+                    self._operating.abort("the switchover was called off")
+            case _:
+                assert_never(wish)
+
     def abort(self, term: int) -> None:
         """End and undo a promotion; its end is reported once nothing of it runs any more."""
         if self._waiting is not None and self._waiting.plan == PROMOTE:
@@ -139,17 +180,28 @@ class SimWorker:
             self._is_overtaken = True
             if self._operating is not None:
                 self._operating.abort(f"{job.plan} was asked for")
+        elif self._current.plan == LEVEL and job.plan == PROMOTE:
+            self._is_called_on = True
+            if self._operating is not None:
+                self._operating.go_on()
+        elif self._current.plan in (HOLD, LEVEL) and not self._is_confirmed and self._operating is not None:
+            self._operating.abort(f"{job.plan} was asked for")
 
     def _begin_job(self, job: Job) -> None:
         self._current = job
-        self._is_overtaken = self._is_reported = False
+        self._is_overtaken = self._is_reported = self._is_confirmed = self._is_called_on = False
 
         def taken_back(outcome: Outcome | None) -> None:
             if outcome is not None and outcome.undo_faults:
                 self._finished(outcome)
                 return
             operation = self._operation(self._label(job), job)
-            self._operating = Operating(operation, self._surroundings(self._finished), self._starts)
+            around = replace(
+                self._surroundings(self._finished),
+                told=lambda: self._told(job, operation),
+                confirmed=lambda: self._confirmed(job),
+            )
+            self._operating = Operating(operation, around, self._starts)
             self._operating.start(
                 (
                     ("term", str(job.term)),
@@ -209,6 +261,20 @@ class SimWorker:
         self._is_asking = True
         self._reporting.report(PromotionReady(job.term, self._host.expected_version))
 
+    def _told(self, job: Job, operation: Operation) -> None:
+        found = ClientsHeld if job.plan == HOLD else FilesLevel
+        self._reporting.report(found(job.term, operation.version))
+        if self._is_called_on:  # the promotion was asked for before
+            self._later(0, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._operating is not None and self._is_called_on:
+            self._operating.go_on()
+
+    def _confirmed(self, job: Job) -> None:
+        self._is_confirmed = True
+        self._reporting.report(HandoverConfirmed(job.term))
+
     def _release_address(self) -> None:
         if self._current is not None:
             self._tell(self._current, is_ok=False)
@@ -227,7 +293,10 @@ class SimWorker:
         self._operating = None
         self._is_asking = False
         job, waiting = self._current, self._waiting
-        if job is not None:
+        if job is not None and job.plan in (HOLD, LEVEL):
+            if not outcome.ok:
+                self._reporting.report(HandoverFailed(job.term, str(outcome.failed_step)))
+        elif job is not None:
             self._tell(job, is_ok=outcome.ok)
             if job.has_successor:
                 has_archived = "archive-files" in dict(outcome.phases_ms)
@@ -266,6 +335,8 @@ class SimWorker:
         self._host.after(delay_ns, happen)
 
     def _look(self) -> None:
+        if self._operating is None and not self._host.has_mfsmaster:
+            self._host.has_metalogger = True  # a standby's is started again when it is found not to run
         self._tell_files()
         self._later(LOOK_EVERY_NS, self._look)
 

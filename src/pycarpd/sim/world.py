@@ -15,6 +15,7 @@ from pycarpd.sim.clock import HostClock
 from pycarpd.sim.dialect import Dialect
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.files import Copy
+from pycarpd.sim.handovers import HandoverKeeper
 from pycarpd.sim.host import Habits, Host
 from pycarpd.sim.ledger import FileKeeper, HistoryKeeper, LeaseKeeper, PromiseKeeper, TermKeeper
 from pycarpd.sim.marks import VoteMarks
@@ -84,7 +85,16 @@ class World:
         )
         self.nodes = {member.name: self._build(member) for member in self.members}
         self.reachability = Reachability(tuple(self.nodes.values()))
-        keepers = (TermKeeper(), PromiseKeeper(), LeaseKeeper(), FileKeeper(), HistoryKeeper(), self.reachability)
+        handovers = HandoverKeeper(tuple(self.nodes.values()))
+        keepers = (
+            TermKeeper(),
+            PromiseKeeper(),
+            LeaseKeeper(),
+            FileKeeper(),
+            HistoryKeeper(),
+            self.reachability,
+            handovers,
+        )
         rules = [*RULES, *(keeper.check for keeper in keepers)]
         self.listeners: list[Listener] = rules if options.is_checked else []
         self.listeners += [self._remember, VoteMarks(self.mark).check]
@@ -219,7 +229,8 @@ class World:
     def _write(self) -> None:
         """Let clients write where they are served, and the standbys within reach follow."""
         for server in self.servers():
-            server.host.data.write(server.host.serving_term)
+            if not server.host.is_gate_closed:
+                server.host.data.write(server.host.serving_term)
             own = server.host.data.own
             for other in self.nodes.values():
                 if other is not server and own is not None and self._follows(server, other):

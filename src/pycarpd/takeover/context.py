@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pycarpd.election.model import PeerConnection
 from pycarpd.moosefs.chain import Chain
@@ -15,6 +15,9 @@ from pycarpd.takeover.datafiles import Kept
 from pycarpd.takeover.preserve import Preserved
 from pycarpd.takeover.prune import KeepBounds
 from pycarpd.takeover.step import StepFault
+
+if TYPE_CHECKING:
+    from pycarpd.takeover.switchover import Parley
 
 NS_PER_S = 1_000_000_000
 
@@ -70,6 +73,7 @@ class Request:
     ``expected_metaid`` None accepts any one file system that is not empty. ``minimum_version``: what the voters
     relied on. ``is_address_held``: an in-place restart, so chunkservers may have changed the live version already.
     ``is_foreign``: what the metalogger has written may be no part of the successor's lineage.
+    ``inherits``: the old master handed over with every client answered, so no lock is left by an answer that got lost.
     ``successor_version``: the metadata version at which another node was promoted, as far as it is known;
     ``master_version`` the one that it serves by now, as its adverts tell.
     """
@@ -83,6 +87,7 @@ class Request:
     has_successor: bool = False
     successor_version: int | None = None
     is_foreign: bool = False
+    inherits: bool = False
     master_version: int | None = None
 
 
@@ -117,6 +122,8 @@ class Context:
     metalogger_was_running: bool = True
     fence: Callable[[threading.Event], StepFault | None] | None = None
     """Makes sure that the old master is dead, where a fence command is configured."""
+    parley: "Parley | None" = None
+    """With whom a switchover's plans speak."""
 
     @property
     def kept(self) -> Kept:

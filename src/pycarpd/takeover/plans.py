@@ -17,7 +17,9 @@ from pycarpd.takeover.demote import DEMOTE, demote_plan
 from pycarpd.takeover.promote import PROMOTE, promote_plan
 from pycarpd.takeover.records import OpenPlan
 from pycarpd.takeover.step import Plan, StepFault
+from pycarpd.takeover.switchover import HOLD, LEVEL, Parley, hold_plan, level_plan
 
+HANDOVER_PLANS = {HOLD: hold_plan, LEVEL: level_plan}
 _NONE = ""
 _GATE_SPARE_S = 8
 _GATE_OPEN_AFTER_S_MAX = 600
@@ -56,6 +58,7 @@ def make_context(
     release_address: Callable[[], bool],
     old_connections: tuple[PeerConnection, ...] = (),
     follower: ChainFollower | None = None,
+    parley: Parley | None = None,
 ) -> Context:
     """Return a context on this host's real services."""
     return Context(
@@ -72,6 +75,7 @@ def make_context(
         release_address=release_address,
         old_connections=old_connections,
         follower=follower,
+        parley=parley,
     )
 
 
@@ -87,8 +91,10 @@ def _gate_open_after_s(settings: TakeoverSettings, request: Request) -> int:
 
 
 def build_plan(name: str, settings: TakeoverSettings, request: Request) -> Plan[Context]:
-    """Return the plan of that name, PROMOTE or DEMOTE, identified by the request's label."""
+    """Return the plan of that name: PROMOTE, DEMOTE, HOLD or LEVEL; identified by the request's label."""
     parameters = parameters_of(request)
+    if name in HANDOVER_PLANS:
+        return HANDOVER_PLANS[name](request.label, parameters)
     if name == PROMOTE:
         return promote_plan(settings, request, request.label, parameters)
     invariant(name == DEMOTE, f"there is no plan {name!r}")
@@ -113,6 +119,7 @@ def parameters_of(request: Request) -> tuple[tuple[str, str], ...]:
         "has_successor": str(int(request.has_successor)),
         "successor_version": _text(request.successor_version),
         "is_foreign": str(int(request.is_foreign)),
+        "inherits": str(int(request.inherits)),
         "master_version": _text(request.master_version),
     }
     return tuple(fields.items())
@@ -131,6 +138,7 @@ def request_of(parameters: tuple[tuple[str, str], ...]) -> Request:
         has_successor=fields["has_successor"] == "1",
         successor_version=_number(fields["successor_version"]),
         is_foreign=fields.get("is_foreign") == "1",
+        inherits=fields.get("inherits") == "1",
         master_version=_number(fields.get("master_version", _NONE)),
     )
 

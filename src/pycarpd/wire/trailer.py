@@ -42,6 +42,10 @@ Extension type 2 tells the lineage of the sender's files, 24 bytes: lineage (8),
 version (8) at which it left the one before, both 0 where they are not known. It goes with a known freshness; an advert
 without it is of a version that compares metadata by their version alone.
 
+Extension type 3 speaks of a planned handover, 16 bytes: node id (8), metadata version (8). Of a MASTER: its successor
+and the version at which its clients are held; of its resignation: who goes first; of a BACKUP: the master that it
+answers and the version that its files prove, 0 if none.
+
 Extension type 4 is the digest of the sender's mfsexports.cfg (8), where it has one.
 
 Extension type 1 names up to 120 connections of the master's, 8 bytes each: IPv4 address (4), port (2), service
@@ -58,7 +62,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from pycarpd.election.model import Ack, Advert, Branch, Flags, Freshness, PeerConnection, Role
+from pycarpd.election.model import Ack, Advert, Branch, Flags, Freshness, Handover, PeerConnection, Role
 from pycarpd.invariant import InvariantError, invariant
 from pycarpd.wire.carp import CARP_LENGTH, RESIGN, CarpHeader
 from pycarpd.wire.verdict import Verdict
@@ -86,8 +90,10 @@ SHORTEST: Final = _BODY_AT + MAC_LENGTH
 """The shortest CARP header with trailer, in bytes."""
 
 _LINEAGE = struct.Struct(">QQQ")
+_HANDOVER = struct.Struct(">QQ")
 _CONNECTIONS_TYPE = 1
 _LINEAGE_TYPE = 2
+_HANDOVER_TYPE = 3
 _EXPORTS = struct.Struct(">Q")
 _EXPORTS_TYPE = 4
 _FRESHNESS_KNOWN = 0x8000
@@ -105,7 +111,7 @@ def counter_of(epoch: int, sequence: int) -> int:
 
 def connections_max(ack_count: int) -> int:
     """Return how many connections fit into an advert with so many acks."""
-    others = 2 * _EXTENSION.size + _LINEAGE.size + _EXPORTS.size
+    others = 3 * _EXTENSION.size + _LINEAGE.size + _HANDOVER.size + _EXPORTS.size
     room = PAYLOAD_MAX - SHORTEST - ack_count * _ACK.size - others - _EXTENSION.size
     return min(CONNECTIONS_MAX, room // _CONNECTION.size)
 
@@ -167,6 +173,7 @@ def read(payload: bytes | memoryview, header: CarpHeader) -> Advert | None:
         advskew=header.advskew,
         connections=extensions.connections,
         branch=Branch(*extensions.branch) if extensions.branch[1] else None,
+        handover=extensions.handover,
         exports_digest=extensions.exports_digest,
     )
 
@@ -236,13 +243,21 @@ def _read_freshness(fields: tuple[int, ...], extensions: "_Extensions") -> Fresh
 
 def _extensions(advert: Advert) -> bytes:
     connections = advert.connections[: connections_max(len(advert.acks))]
-    return _lineage_extension(advert) + _exports_extension(advert) + _connections_extension(connections)
+    own = _lineage_extension(advert) + _handover_extension(advert) + _exports_extension(advert)
+    return own + _connections_extension(connections)
 
 
 def _exports_extension(advert: Advert) -> bytes:
     if not advert.exports_digest:
         return b""
     return _EXTENSION.pack(_EXPORTS_TYPE, _EXPORTS.size) + _EXPORTS.pack(advert.exports_digest)
+
+
+def _handover_extension(advert: Advert) -> bytes:
+    if advert.handover is None:
+        return b""
+    value = _HANDOVER.pack(advert.handover.node_id, advert.handover.version)
+    return _EXTENSION.pack(_HANDOVER_TYPE, len(value)) + value
 
 
 def _lineage_extension(advert: Advert) -> bytes:
@@ -268,6 +283,7 @@ class _Extensions:
     connections: tuple[PeerConnection, ...] = ()
     lineage: int | None = None
     branch: tuple[int, int] = (0, 0)
+    handover: Handover | None = None
     exports_digest: int = 0
 
     def take(self, kind: int, value: bytes | memoryview) -> bool:
@@ -282,6 +298,10 @@ class _Extensions:
                 return False
             self.lineage, *branch = _LINEAGE.unpack(value)
             self.branch = (branch[0], branch[1])
+        if kind == _HANDOVER_TYPE:
+            if self.handover is not None or len(value) != _HANDOVER.size:
+                return False
+            self.handover = Handover(*_HANDOVER.unpack(value))
         if kind == _EXPORTS_TYPE:
             if self.exports_digest or len(value) != _EXPORTS.size:
                 return False

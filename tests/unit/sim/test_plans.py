@@ -26,7 +26,10 @@ def without_times(steps: tuple[StepSpec, ...]) -> list[StepSpec]:
     return [replace(step, timeout_ns=0, undo_timeout_ns=0) for step in steps]
 
 
-@pytest.mark.parametrize(("name", "has_successor"), [("promote", False), ("demote", False), ("demote", True)])
+@pytest.mark.parametrize(
+    ("name", "has_successor"),
+    [("promote", False), ("demote", False), ("demote", True), ("hold", False), ("level", False)],
+)
 def test_the_rehearsed_plan_is_the_real_one(name: str, has_successor: bool) -> None:
     request = Request("label", 1, 0, has_successor=has_successor)
     real = build_plan(name, SETTINGS, request).spec
@@ -37,7 +40,7 @@ def test_the_rehearsed_plan_is_the_real_one(name: str, has_successor: bool) -> N
 def test_every_effect_belongs_to_a_step() -> None:
     names = {
         step.name
-        for name, has_successor in (("promote", False), ("demote", True))
+        for name, has_successor in (("promote", False), ("demote", True), ("hold", False), ("level", False))
         for step in plans.spec_of(Operation(Host(), name, "label", 1, has_successor)).steps
     }
     assert plans.WORK.keys() <= names
