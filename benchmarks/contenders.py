@@ -74,7 +74,7 @@ class Entry:
 
 
 def _ucarp(stand: Stand) -> Contender:
-    # Of three hosts with ucarp two would promote: the script blocks the winner's adverts for longer than the others wait.
+    # Of two ucarp standbys both would promote: the script keeps the winner from advertising for longer than they wait.
     return Recipe(stand, Ucarp(stand.cluster.topology, stand.owner, stand.cluster.moosefs), hosts=2)
 
 

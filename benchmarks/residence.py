@@ -1,0 +1,85 @@
+"""What a heartbeat costs that lives: processor time and memory of three real nodes at 10 ms, keepalived's beside it.
+
+The figures are the kernel's (proc(5): utime and stime, VmRSS), of the heartbeat processes and of keepalived's VRRP
+processes, the master's apart from the standbys': the master hears two reports each interval, a standby a claim and a
+report. Memory is looked at after a fifth of the time and at the end.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.election import HELD_WITHIN_S, Room
+from netns.commands import eventually
+from netns.topology import Process
+
+NAMES: Final = ("pycarpd-fast", "keepalived-fast")
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_WARM_SHARE: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One process's share of a core in percent, and its resident memory early and at the end in MB."""
+
+    contender: str
+    host: str
+    is_master: bool
+    percent: float
+    early_mb: float
+    late_mb: float
+    seconds: float
+    kind: str = field(default="residence")
+
+
+def measure(room: Room, seconds: float) -> list[Cost]:
+    """Return the costs of every node of both, one contender after the other."""
+    return [cost for name in NAMES for cost in _of(room, name, seconds)]
+
+
+def _of(room: Room, name: str, seconds: float) -> list[Cost]:
+    cluster, start = room.cluster, room.contender(name)
+    try:
+        for rank, host in enumerate(cluster.daemons.hosts):
+            start(host, rank)
+        eventually(lambda: len(cluster.topology.holders_of()) == 1, HELD_WITHIN_S, "somebody has the VIP")
+        time.sleep(2.0)
+        processes = {host: _core(cluster.topology.processes(host)) for host in cluster.daemons.hosts}
+        (holder,) = cluster.topology.holders_of()
+        began, cpu = time.monotonic(), {host: _cpu_s(pid) for host, pid in processes.items()}
+        time.sleep(seconds / _WARM_SHARE)
+        early = {host: _resident_mb(pid) for host, pid in processes.items()}
+        time.sleep(seconds - seconds / _WARM_SHARE)
+        spent = time.monotonic() - began
+        return [
+            Cost(
+                name,
+                host,
+                host == holder,
+                round(100 * (_cpu_s(pid) - cpu[host]) / spent, 2),
+                round(early[host], 1),
+                round(_resident_mb(pid), 1),
+                round(spent, 1),
+            )
+            for host, pid in processes.items()
+        ]
+    finally:
+        room.clear()
+
+
+def _core(processes: list[Process]) -> int:
+    """Return the process that keeps time: pycarpd's heartbeat, or keepalived's youngest, which does VRRP."""
+    hearts = [p.pid for p in processes if any(w.startswith("pycarpd.daemon.heartbeat") for w in p.arguments)]
+    return hearts[0] if hearts else max(p.pid for p in processes if p.command.startswith("keepalived"))
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def _resident_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024

@@ -1,0 +1,99 @@
+"""pycarpd's supervisor and heartbeat as they are, with a worker that has no MooseFS: its plans are done at once.
+
+What is left is the election alone, down to the vote that has to be on disk before it is told and the address that comes
+with a majority's lease, comparable with keepalived without scripts. ``python -m benchmarks.standin CONFIG`` runs it.
+"""
+
+import argparse
+import asyncio
+import socket
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from pycarpd.daemon import children, supervisor
+from pycarpd.daemon import messages as msg
+from pycarpd.daemon.channel import Channel, Closed
+from pycarpd.daemon.disk import Disk
+from pycarpd.daemon.heartbeat_process import ignore_stop_signals, receive_settings
+from pycarpd.election.model import Freshness
+
+METAID = 1
+VERSION = 2
+
+
+class StandIn:
+    """Persists what it is asked to, and calls every promotion ready the moment that it is asked for."""
+
+    def __init__(self, state_dir: Path, heartbeat: Channel) -> None:
+        self._heartbeat = heartbeat
+        self._disk = Disk(state_dir, lambda persistent: heartbeat.send(msg.Persisted(persistent)))
+        self._over: asyncio.Future[None] | None = None
+
+    async def run(self, to_supervisor: Channel) -> None:
+        """Work until the heartbeat is gone."""
+        loop = asyncio.get_running_loop()
+        self._over = loop.create_future()
+        self._heartbeat.send(msg.WorkerHello(mfsmaster_serves=False))
+        self._heartbeat.send(msg.FreshnessNews(Freshness(METAID, VERSION), ""))
+        loop.add_reader(self._heartbeat.fileno(), self._read)
+        to_supervisor.send(msg.ReadyNews())
+        await self._over
+
+    def _read(self) -> None:
+        while (message := self._heartbeat.receive()) is not None:
+            if isinstance(message, Closed | msg.Goodbye):
+                if self._over is not None and not self._over.done():
+                    self._over.set_result(None)
+                return
+            self._obey(message)
+
+    def _obey(self, message: msg.Message) -> None:
+        match message:
+            case msg.PersistRequest(persistent=persistent):
+                self._disk.persist(persistent)
+            case msg.PromoteRequest(term=term):
+                self._heartbeat.send(_attach_request(term))
+            case msg.AttachAnswer(term=term, is_attached=is_ok):
+                self._heartbeat.send(msg.PlanEnded(term, is_promotion=True, is_ok=is_ok))
+            case msg.DemoteRequest(term=term):
+                self._heartbeat.send(msg.PlanEnded(term, is_promotion=False, is_ok=True))
+            case msg.AbortRequest(term=term):
+                self._heartbeat.send(msg.PlanEnded(term, is_promotion=True, is_ok=False))
+            case msg.LogNews(text=text):
+                sys.stderr.write(f"{text}\n")
+            case _:
+                pass
+
+
+def _attach_request(term: int) -> msg.AttachRequest:
+    known = {"term": term, "version": VERSION}
+    return msg.AttachRequest(**{field.name: known[field.name] for field in fields(msg.AttachRequest)})
+
+
+def _work(heartbeat_fd: int, supervisor_fd: int) -> int:
+    ignore_stop_signals()
+    received = receive_settings(socket.socket(fileno=supervisor_fd))
+    if received is None:
+        return 1
+    to_supervisor, settings = received
+    heartbeat = Channel(socket.socket(fileno=heartbeat_fd))
+    asyncio.run(StandIn(Path(settings.state_dir), heartbeat).run(to_supervisor))
+    return 0
+
+
+def main() -> int:
+    """Be the supervisor, or its worker."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", nargs="?", type=Path)
+    parser.add_argument("--heartbeat-fd", type=int)
+    parser.add_argument("--supervisor-fd", type=int)
+    arguments = parser.parse_args()
+    if arguments.config is None:
+        return _work(arguments.heartbeat_fd, arguments.supervisor_fd)
+    children.MODULES["worker"] = "benchmarks.standin"
+    return supervisor.run(arguments.config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
