@@ -28,6 +28,8 @@ RUN_BY = {
     "./netns/lab down": "tests/netns/test_lab_cluster.py",
     "./netns/lab exposure": "tests/product/test_split_exposure.py",
     "./benchmarks/run hotpath": "tests/process/test_benchmarks.py",
+    "./benchmarks/run scan": "tests/process/test_benchmarks.py",
+    "python tests/corpus/compare.py": "tests/corpus/test_corpus.py",
     "./benchmarks/run fence": "tests/product/test_lease_benchmarks.py",
     "./benchmarks/run jitter --minutes 10": "tests/product/test_lease_benchmarks.py",
     "pycarpd simulate --seeds 20000": "tests/simulation/test_gate.py",
