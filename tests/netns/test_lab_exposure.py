@@ -109,7 +109,7 @@ def test_a_partition_has_two_sides(cluster: Cluster) -> None:
     assert not reaches(cluster, "m1", cluster.topology.hosts["m2"].address)
     assert not reaches(cluster, "m2", cluster.topology.hosts["c1"].address)
     heal(cluster, "partition", "m1")
-    assert reaches(cluster, "m2", cluster.topology.hosts["c1"].address)
+    assert eventually(lambda: reaches(cluster, "m2", cluster.topology.hosts["c1"].address), 30, "c1 is reached again")
 
 
 def test_a_frozen_host_stands_still_until_it_is_thawed(cluster: Cluster, owner: Owner) -> None:
