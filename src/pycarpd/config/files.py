@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,9 +26,15 @@ class Secrets:
 
 
 def check_files(config: Config) -> tuple[Report, ...]:
-    """Return every problem of the secret files that *config* names; an empty tuple when all are sound."""
+    """Return every problem of the files that *config* names; an empty tuple when all are sound."""
     secrets = read_secrets(config)
-    return secrets if isinstance(secrets, tuple) else ()
+    return (*(secrets if isinstance(secrets, tuple) else ()), *_fence_command(config.cluster.fence_command))
+
+
+def _fence_command(command: tuple[str, ...]) -> Iterator[Report]:
+    if command and not (command[0].startswith("/") and Path(command[0]).is_file() and os.access(command[0], os.X_OK)):
+        rule = "begins with the absolute path of a program that this host can run"
+        yield report("fence-command", f"{command[0]} cannot be run", key="cluster.fence_command", rule=rule)
 
 
 def read_secrets(config: Config) -> Secrets | tuple[Report, ...]:
