@@ -14,6 +14,7 @@ from pycarpd.election.model import (
     Cause,
     Flags,
     Freshness,
+    Handover,
     Member,
     Persistent,
     PlainAdvert,
@@ -179,6 +180,14 @@ def in_master(**changes: Any) -> Bench:
     bench.tell(ev.PromotionReady(bench.term))
     bench.tell(ev.PromotionFinished(bench.term, is_ok=True))
     assert bench.role() is Role.MASTER
+    return bench
+
+
+def finish_handover(bench: Bench, *, by: Member = SECOND) -> Bench:
+    """Let the handover that has begun go on to the moment at which the role is given away."""
+    bench.tell(ev.ClientsHeld(bench.term, FRESH.version))
+    bench.hear(Role.BACKUP, bench.term, by=by, handover=Handover(ME.node_id, FRESH.version))
+    bench.tell(ev.HandoverConfirmed(bench.term))
     return bench
 
 

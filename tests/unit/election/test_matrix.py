@@ -5,7 +5,7 @@ import pytest
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.model import Flags, Persistent, PlainAdvert, Role
-from tests.unit.election.bench import EVENT_TYPES, FRESH, SECOND, UCARP, WAYS, S, advert
+from tests.unit.election.bench import EVENT_TYPES, FRESH, SECOND, THIRD, UCARP, WAYS, S, advert
 
 ADVERTS = tuple(
     advert(role, term, sequence=500, served_term=served, flags=flags, priority=priority)
@@ -32,6 +32,10 @@ def _events(term: int, now_ns: int) -> list[ev.Event]:
             ev.DemotionFinished(t),
             ev.StandbyMade(t, is_ok=True, has_archived=True),
             ev.StandbyMade(t, is_ok=False),
+            ev.ClientsHeld(t, FRESH.version),
+            ev.HandoverConfirmed(t),
+            ev.FilesLevel(t, FRESH.version),
+            ev.HandoverFailed(t, "a gap"),
         )
     ]
     flags = [
@@ -57,6 +61,8 @@ def _events(term: int, now_ns: int) -> list[ev.Event]:
         ev.VipClaimed(),
         ev.AdvertsLost(),
         *(ev.Commanded(command) for command in ev.OperatorCommand),
+        ev.SwitchoverAsked(),
+        ev.SwitchoverAsked(THIRD.node_id),
     ]
     return [*heard, *plain, *of_term, *flags, *others]
 

@@ -13,6 +13,7 @@ from tests.unit.election.bench import (
     INTERVAL,
     Bench,
     S,
+    finish_handover,
     in_backup,
     in_demoting,
     in_fault,
@@ -66,7 +67,14 @@ def _outranked(way: Callable[[], Bench]) -> Bench:
 def _handing_over() -> Bench:
     bench = in_master()
     bench.hear(Role.BACKUP, 5, priority=200, flags=Flags.PROMOTABLE | Flags.WANTS_MASTER)
-    return bench
+    return finish_handover(bench)
+
+
+def _switching_over() -> Bench:
+    bench = in_master()
+    bench.hear(Role.BACKUP, bench.term)
+    bench.tell(ev.SwitchoverAsked())
+    return finish_handover(bench)
 
 
 def _late() -> Bench:
@@ -155,6 +163,7 @@ HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
     (Role.MASTER, Cause.OUTRANKED): lambda: _outranked(in_master),
     (Role.MASTER, Cause.RESIGNED): in_demoting,
     (Role.MASTER, Cause.HANDED_OVER): _handing_over,
+    (Role.MASTER, Cause.SWITCHOVER): _switching_over,
     (Role.MASTER, Cause.DUPLICATE_NAME): lambda: _told(in_master, NAME, NAME, NAME),
     (Role.MASTER, Cause.STOPPED): lambda: _told(in_master, STOP),
     (Role.MASTER, Cause.WORKER_LOST): lambda: _told(in_master, WORKER_LOST),
