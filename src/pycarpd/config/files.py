@@ -1,4 +1,4 @@
-"""The secret files a configuration names: read once, by descriptor, and judged before a byte of them is used."""
+"""The files a configuration names; the secret ones are read once, by descriptor, and judged before their use."""
 
 import os
 import stat
