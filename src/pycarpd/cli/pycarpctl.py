@@ -160,7 +160,8 @@ def switchover(
     Clients are held, not refused, while the successor's files become level with the master's to the last version; only
     then the old mfsmaster is ended and the successor promoted. Where anything is not level the master serves on and the
     exit status is 1. Without --to the freshest standby succeeds, among equals the one with the highest priority. On a
-    terminal it asks first; it ends when the successor serves.
+    terminal it asks first. It begins within five seconds, when the chunkservers will be back soonest, and ends when the
+    successor serves.
     """
     _confirm(f"The master moves to {to or 'the best standby'}; clients wait for about a second. Go on?", yes=yes)
     arguments = {} if to is None else {"to": to}

@@ -14,23 +14,25 @@ from pycarpd.control.reports import Report, closest, report
 from pycarpd.daemon.board import Board
 from pycarpd.daemon.channel import Channel
 from pycarpd.daemon.messages import Message, SwitchoverNews
+from pycarpd.daemon.moment import patience_ns
 from pycarpd.daemon.patient import Patient
 from pycarpd.daemon.plans import HandoverListener, Job, Kind, PlanDesk
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.model import Role
-from pycarpd.linux.clock import boottime_ns
+from pycarpd.linux.clock import boottime_ns, realtime_ns
 from pycarpd.settings import DaemonSettings
 from pycarpd.takeover.events import Outcome
 
 logger = logging.getLogger(__name__)
 
 NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
 DECIDED_WITHIN_S = 8.0
 """Longer than the election's own bound."""
 POLL_S = 0.02
-SERVING_POLLS_MAX = 900
-"""How long the command waits for the successor to serve: 18 s; the successor goes on without anybody waiting."""
+SERVING_POLLS_MAX = 700
+"""How long the command waits for the successor to serve: 14 s; the successor goes on without anybody waiting."""
 
 
 class HandoverDesk:
@@ -62,6 +64,8 @@ class HandoverDesk:
         name = args.get("to")
         target = next((m.node_id for m in settings.election.members if m.name == name), 0)
         self._answer = asyncio.get_running_loop().create_future()
+        last = self._board.last_transition
+        await asyncio.sleep(patience_ns(realtime_ns(), last.phases if last is not None else {}) / NS_PER_S)
         self._moments = {"asked": boottime_ns()}
         self._heartbeat.send(ev.SwitchoverAsked(target))
         try:
