@@ -120,13 +120,13 @@ def dismantle(record: Record, *, keep_files: bool = False) -> None:
     for name in namespaces(record.prefix):
         _note(faults, "ip", "netns", "delete", name)
     for entry in NETNS_ETC.glob(f"{record.prefix}-*"):
-        shutil.rmtree(entry)
+        shutil.rmtree(entry, ignore_errors=True)  # another laboratory may be clearing the same one away
     for group in (found for root in CGROUPS for found in root.glob(f"{record.prefix}-*")):
         _note(faults, "rmdir", str(group))
     if mounts_below(directory):
         faults.append(f"still mounted, so {directory} stays: {mounts_below(directory)}")
     elif not keep_files and directory.exists():
-        shutil.rmtree(directory)
+        shutil.rmtree(directory, ignore_errors=True)
     if faults:
         raise LaboratoryError(f"{record.prefix} could not be cleared away: " + "; ".join(faults))
     record.path.unlink(missing_ok=True)

@@ -41,9 +41,9 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who hears of terms: ``granted`` (term, until_ns), ``lost`` (term)."""
+    """Who hears of terms: ``granted`` (wish, term, until_ns), ``lost`` (wish)."""
 
-    granted: Callable[[int, int], None]
+    granted: Callable[[int, int, int], None]
     lost: Callable[[int], None]
 
 
@@ -77,6 +77,7 @@ class EtcdArbiter:
         self._clock_ns = clock_ns
         self._listener = listener
         self._stage = Stage.IDLE
+        self._wish = 0
         self._term = 0
         self._is_adoption = False
         self._grant: Grant | None = None
@@ -89,10 +90,11 @@ class EtcdArbiter:
         self._refusal = ""
         self.answered_ns = 0
 
-    def start(self) -> None:
-        """Begin to publish, and to do what is asked for."""
+    def start(self) -> tuple["asyncio.Task[None]", ...]:
+        """Begin to publish, and to do what is asked for; returns the tasks, which end only by ``close`` or a bug."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._run()), loop.create_task(self._publish_for_ever())]
+        return tuple(self._tasks)
 
     async def close(self) -> None:
         """End: what was given back is told to etcd first; a term that is held stays held until its lease ends."""
@@ -103,21 +105,20 @@ class EtcdArbiter:
             await asyncio.wait(self._releases, timeout=RELEASE_WITHIN_S)
         await self._gateway.close()
 
-    def ask(self, term: int, *, is_adoption: bool) -> None:
-        """Ask for a term, *term* at least, again and again until it is given or the wish is taken back.
+    def ask(self, wish: int, term: int, *, is_adoption: bool) -> None:
+        """Ask for a term, *term* at least, again and again until it is given or the wish of that number is taken back.
 
         *is_adoption*: mfsmaster runs here already, so no fresher member is waited for.
         """
-        self._stage, self._term, self._is_adoption = Stage.ASKING, term, is_adoption
-        self._grant = None
-        self._wake.set()
+        self.release()
+        self._stage, self._wish, self._term, self._is_adoption = Stage.ASKING, wish, term, is_adoption
 
-    def release(self) -> None:
-        """Give back the term that is held, or stop asking: the node serves no more."""
+    def release(self, *, is_free: bool = True) -> None:
+        """Stop asking, or give back the term that is held; where it is not *free* yet its lease is to run out."""
         grant, self._grant = self._grant, None
         self._stage = Stage.IDLE
         self._wake.set()
-        if grant is not None:
+        if grant is not None and is_free:
             self._release(grant.lease_id)
 
     def publish(self, *, is_standby: bool, is_promotable: bool, freshness: Freshness | None) -> None:
@@ -147,16 +148,16 @@ class EtcdArbiter:
             self._wake.clear()
 
     async def _try_to_claim(self) -> None:
-        wish = (self._stage, self._term, self._is_adoption)
-        answer = await self._claim(self._term, self._is_adoption)
-        if wish != (self._stage, self._term, self._is_adoption):
+        wish = self._wish
+        answer = await self._claim(self._term, is_adoption=self._is_adoption)
+        if self._stage is not Stage.ASKING or wish != self._wish:
             if isinstance(answer, Grant):
                 self._release(answer.lease_id)
             return
         if isinstance(answer, Grant):
             self._grant, self._stage, self._refusal = answer, Stage.HOLDING, ""
             logger.info("etcd has given term=%d lease_s=%d", answer.term, self._lease_s)
-            self._listener.granted(answer.term, answer.until_ns)
+            self._listener.granted(wish, answer.term, answer.until_ns)
             return
         self._note(answer)
         await self._sleep(ASK_EVERY_S)
@@ -166,7 +167,7 @@ class EtcdArbiter:
             self._refusal = refusal.detail
             logger.info("not given the master's key: %s", refusal.detail)
 
-    async def _claim(self, term: int, is_adoption: bool) -> Grant | Refusal:
+    async def _claim(self, term: int, *, is_adoption: bool) -> Grant | Refusal:
         """Try once to become the holder of a new term."""
         standings = await self._read()
         if isinstance(standings, Refusal):
@@ -226,11 +227,11 @@ class EtcdArbiter:
             return
         if isinstance(renewed, Grant):
             self._grant = renewed
-            self._listener.granted(renewed.term, renewed.until_ns)
+            self._listener.granted(self._wish, renewed.term, renewed.until_ns)
         elif renewed.is_final:
             self._grant, self._stage = None, Stage.IDLE
             logger.warning("term=%d is lost: %s", grant.term, renewed.detail)
-            self._listener.lost(grant.term)
+            self._listener.lost(self._wish)
         else:
             self._note(renewed)
         elapsed_s = (self._clock_ns() - began_ns) / NS_PER_S

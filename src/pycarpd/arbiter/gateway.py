@@ -7,6 +7,7 @@ import json
 import ssl
 from dataclasses import dataclass
 from enum import Enum
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -119,6 +120,6 @@ def _parsed(url: str, status: int, text: bytes) -> Body | GatewayFault:
         return GatewayFault(GatewayFaultCode.UNREADABLE, f"{url}: HTTP {status} without JSON")
     if not isinstance(answer, dict):
         return GatewayFault(GatewayFaultCode.UNREADABLE, f"{url}: HTTP {status} without an object")
-    if status != 200 or "error" in answer:  # noqa: PLR2004 - HTTP's OK
+    if status != HTTPStatus.OK or "error" in answer:
         return GatewayFault(GatewayFaultCode.REFUSED, f"{url}: HTTP {status} {answer.get('error', '')}".rstrip())
     return answer

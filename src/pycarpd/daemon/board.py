@@ -1,5 +1,6 @@
 """The worker's board: the newest news from everywhere, and the status, history and metrics made from it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, cast
@@ -61,6 +62,8 @@ class Board:
     promotions: int = 0
     promotions_failed: int = 0
     damaged_lines: int = 0
+    more_reports: Callable[[], tuple[Report, ...]] = tuple
+    """What an arbiter outside the cluster gives cause to report."""
     phases: dict[str, int] = field(default_factory=dict)
 
     def status(self) -> Status:
@@ -87,7 +90,7 @@ class Board:
                 fence_open=news.fence_open if news else None,
             ),
             lease_remaining_ms=news.lease_remaining_ms if news and news.lease_remaining_ms else None,
-            quorum=_quorum(members, news.live_members if news else 1),
+            quorum=self._quorum(members, news.live_members if news else 1),
             can_split=news.can_split if news else True,
             paused=bool(news and news.is_paused),
             freshness=own,
@@ -114,6 +117,12 @@ class Board:
             promotions_failed=self.promotions_failed,
             lateness_us=tuple(zip((*BUCKETS_US, None), news.lateness_us, strict=True)),
         )
+
+    def _quorum(self, members: int, heard: int) -> QuorumStatus:
+        """Return whether a majority is in reach or, where etcd is the arbiter, whether that answers."""
+        if self.settings.etcd is not None:
+            return QuorumStatus(has=not self.more_reports(), heard=heard, needed=1)
+        return _quorum(members, heard)
 
     def _members(self, own: FreshnessStatus) -> tuple[MemberStatus, ...]:
         news, settings = self.news, self.settings
@@ -173,6 +182,7 @@ class Board:
             return ()
         found = [degradation(*each) for each in news.degradations]
         found += [degradation("fault", text, HINTS.get(text, "see the log")) for text in news.faults]
+        found += self.more_reports()
         for peer in news.peers:
             if not peer.has_same_config:
                 found.append(_mismatch(peer.name))

@@ -27,7 +27,7 @@ def end_on_bugs(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(_in_loop)
 
 
-def end_if_raised(work: Future[None]) -> None:
+def end_if_raised(work: "Future[None] | asyncio.Future[None]") -> None:
     """End the process if the work of an executor, done now, has raised."""
     error = work.exception()
     if error is not None:

@@ -205,7 +205,7 @@ class Heartbeat:
                 self._tell(ev.WorkerLost(), now_ns)  # says at once that it serves no more
                 self._is_over = True
                 return
-            if isinstance(message, msg.HandoverReport):
+            if isinstance(message, msg.HandoverReport | msg.ArbiterReport):
                 self._tell(message, now_ns)
             else:
                 self._on_worker(message, now_ns)
@@ -296,7 +296,14 @@ class Heartbeat:
                 self._on_transition(effect, now_ns)
             case fx.Stopped():
                 self._is_over = True
-            case fx.HoldClients() | fx.ConfirmHandover() | fx.LevelFiles() | fx.EndHandover():
+            case (
+                fx.HoldClients()
+                | fx.ConfirmHandover()
+                | fx.LevelFiles()
+                | fx.EndHandover()
+                | fx.AskArbiter()
+                | fx.ReleaseTerm()
+            ):
                 self._worker.send(effect)
             case fx.SwitchoverEnded(code=code, detail=detail, successor=successor):
                 name = news.name_of(self._settings.election, successor)
@@ -331,10 +338,10 @@ class Heartbeat:
     def _send(self, advert: Advert, now_ns: int) -> None:
         if advert.role is Role.MASTER:
             advert = dataclasses.replace(advert, connections=self._book.to_tell())
-        if self._has_files:
-            advert = dataclasses.replace(advert, flags=advert.flags | Flags.HAS_FILES)
         if self._exports_digest:
             advert = dataclasses.replace(advert, exports_digest=self._exports_digest)
+        if self._has_files:
+            advert = dataclasses.replace(advert, flags=advert.flags | Flags.HAS_FILES)
         payload = self._encoder.encode(advert, self._source)
         self._adverts_sent += 1
         if self._ports.send(payload, advert.role):

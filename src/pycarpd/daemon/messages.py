@@ -89,8 +89,12 @@ class OperatorNews:
 HandoverReport = ev.SwitchoverAsked | ev.ClientsHeld | ev.HandoverConfirmed | ev.FilesLevel | ev.HandoverFailed
 """What the worker says of a switchover is what the election hears."""
 
+ArbiterReport = ev.TermGranted | ev.TermLost
+"""What the worker says of an arbiter outside the cluster is what the election hears."""
+
 ToHeartbeat = (
     HandoverReport
+    | ArbiterReport
     | WorkerHello
     | Persisted
     | AttachRequest
@@ -240,6 +244,9 @@ class SwitchoverNews:
 HandoverWish = fx.HoldClients | fx.ConfirmHandover | fx.LevelFiles | fx.EndHandover
 """What the election wants done for a switchover is what the worker hears."""
 
+ArbiterWish = fx.AskArbiter | fx.ReleaseTerm
+"""What the election wants of an arbiter outside the cluster is what the worker hears."""
+
 
 @dataclass(frozen=True, slots=True)
 class Goodbye:
@@ -248,6 +255,7 @@ class Goodbye:
 
 ToWorker = (
     HandoverWish
+    | ArbiterWish
     | SwitchoverNews
     | PersistRequest
     | PromoteRequest

@@ -19,6 +19,7 @@ from pycarpd.control.reports import Report, report
 from pycarpd.control.server import serve_tcp, serve_unix
 from pycarpd.control.status import HistoryAnswer, Status
 from pycarpd.daemon import messages as msg
+from pycarpd.daemon.arbitration import Arbitration
 from pycarpd.daemon.board import Board, plan_report
 from pycarpd.daemon.bugs import end_on_bugs
 from pycarpd.daemon.channel import Channel, Closed
@@ -68,7 +69,8 @@ class Worker:
         self._supervisor = supervisor
         self._state_dir = Path(settings.state_dir)
         self._metaid = remembered_metaid(self._state_dir / METAID_FILE)
-        self._board = Board(settings)
+        self._arbitration = Arbitration(settings, heartbeat.send)
+        self._board = Board(settings, more_reports=self._arbitration.reports)
         self._stonith = Stonith(lambda: self._settings, lambda: self._board.news)
         self._disk = Disk(self._state_dir, lambda persistent: self._heartbeat.send(msg.Persisted(persistent)))
         self._chronicle = Chronicle(History(self._state_dir / HISTORY_FILE), self._board, self._disk)
@@ -93,6 +95,7 @@ class Worker:
         host, metaid = self._host, self._expected_metaid()
         serves = host is not None and await asyncio.to_thread(finds_serving, host, metaid)
         self._heartbeat.send(msg.WorkerHello(serves))
+        self._arbitration.start()
         loop.add_reader(self._heartbeat.fileno(), self._read_heartbeat)
         loop.add_reader(self._supervisor.fileno(), self._read_supervisor)
         self._read_heartbeat()
@@ -171,6 +174,7 @@ class Worker:
             logger.error("a plan does not end, its journal is taken up by the next start")
         self._chronicle.keep()
         self._disk.close()
+        await self._arbitration.close()
         for runner in self._runners:
             await runner.cleanup()
 
@@ -241,6 +245,7 @@ class Worker:
                 self._on_transition(message)
             case msg.StatusNews():
                 self._board.news = message
+                self._arbitration.publish(message)
             case msg.LogNews(level=level, text=text):
                 logging.getLogger("pycarpd.heartbeat").log(level, "%s", text)
             case _:
@@ -258,7 +263,7 @@ class Worker:
                 self._desk.abort(term)
             case msg.AttachAnswer(term=term, is_attached=is_attached) if self._desk is not None:
                 self._desk.answer_address(term, is_attached=is_attached)
-            case _ if self._handover is not None and self._handover.on_message(message):
+            case _ if self._arbitration.on_message(message) or (self._handover and self._handover.on_message(message)):
                 pass
             case _:
                 logger.error("unexpected message from the heartbeat type=%s", type(message).__name__)

@@ -131,6 +131,26 @@ class SwitchoverEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class AskArbiter:
+    """Ask the arbiter for a term, ``term`` at least, until it is given or released; reported with TermGranted.
+
+    ``wish`` is this asking's number: grants carry it, so that one for an earlier wish is not taken for the answer.
+    ``is_adoption``: mfsmaster runs here already, so its metadata is newer than any standby's.
+    """
+
+    wish: int
+    term: int
+    is_adoption: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseTerm:
+    """Ask the arbiter no more, and give back the term that it gave; not ``is_free``: let its lease run out instead."""
+
+    is_free: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The election has ended here; the process may exit."""
 
@@ -152,5 +172,7 @@ Effect = (
     | LevelFiles
     | EndHandover
     | SwitchoverEnded
+    | AskArbiter
+    | ReleaseTerm
     | Stopped
 )

@@ -19,7 +19,7 @@ that depends on it is sent before.
 from dataclasses import replace
 from typing import assert_never
 
-from pycarpd.election import handover, hearing, lineage, orders, quorum, roles, support
+from pycarpd.election import granting, handover, hearing, lineage, orders, quorum, roles, support
 from pycarpd.election.effects import AnnounceVip, Effect, StartDemotion, StartPromotion, Stopped
 from pycarpd.election.events import (
     AdvertHeard,
@@ -43,6 +43,8 @@ from pycarpd.election.events import (
     StatePersisted,
     StopRequested,
     SwitchoverAsked,
+    TermGranted,
+    TermLost,
     TimeAdvanced,
     VipClaimed,
     WorkerLost,
@@ -81,6 +83,7 @@ class Elector:
             roles.suspend(node, Cause.LATE_WAKE if node.settings.majority == 1 else Cause.LEASE_LOST, now_ns)
         self._dispatch(event, now_ns)
         handover.settle(node, now_ns)
+        granting.settle(node, now_ns)
         return tuple(node.effects)
 
     def next_deadline(self) -> int | None:
@@ -137,7 +140,7 @@ class Elector:
             case WorkerLost():
                 self._on_worker_lost(now_ns)
             case StatePersisted(persistent=persistent):
-                roles.on_durable(node, persistent, now_ns)
+                granting.on_durable(node, persistent, now_ns)
             case PromotionReady():
                 self._on_promotion_ready(event, now_ns)
             case PromotionFinished():
@@ -146,6 +149,8 @@ class Elector:
                 self._on_demotion_finished(event, now_ns)
             case StandbyMade():
                 lineage.on_standby_made(node, event, now_ns)
+            case TermGranted() | TermLost():
+                granting.on_event(node, event, now_ns)
             case MfsmasterLost(may_restart=may_restart):
                 self._on_mfsmaster_lost(may_restart, now_ns)
             case FreshnessKnown():
@@ -246,6 +251,10 @@ class Elector:
         if node.settings.majority > 1:
             node.move(Cause.ADOPTING, now_ns)
             node.advert_due_ns = None
+        if node.settings.asks_arbiter:
+            node.claimed_term = persistent.term + 1
+            quorum.ask_arbiter(node, is_adoption=True)
+            return
         roles.claim_term(node, term, now_ns)
 
     def _on_link(self, is_up: bool, now_ns: int) -> None:

@@ -113,6 +113,25 @@ class StandbyMade:
 
 
 @dataclass(frozen=True, slots=True)
+class TermGranted:
+    """The arbiter has given this node the term, or prolonged it: nobody else may serve before ``until_ns``.
+
+    ``wish`` is the number of the asking that it answers.
+    """
+
+    wish: int
+    term: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TermLost:
+    """The arbiter has given somebody else a newer term than the one that this wish was given."""
+
+    wish: int
+
+
+@dataclass(frozen=True, slots=True)
 class MfsmasterLost:
     """The mfsmaster of a serving node died or hangs; ``may_restart`` if it has not just been restarted."""
 
@@ -209,6 +228,8 @@ Event = (
     | PromotionFinished
     | DemotionFinished
     | StandbyMade
+    | TermGranted
+    | TermLost
     | MfsmasterLost
     | FreshnessKnown
     | NameClaimed

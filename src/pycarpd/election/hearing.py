@@ -207,7 +207,7 @@ def _grants(node: Node, event: AdvertHeard, now_ns: int) -> bool:
     A master that others have elected is followed without this node's vote too; a candidate is not.
     """
     advert = event.advert
-    if _has_my_vote(node, advert):
+    if node.settings.asks_arbiter or _has_my_vote(node, advert):
         return True
     if not _votes(node, event, now_ns):
         is_older = not quorum.is_fresh_enough(advert.freshness, node.freshness)

@@ -61,6 +61,7 @@ class Arbiter(Enum):
 
     NONE = "none"
     MAJORITY = "majority"
+    ETCD = "etcd"
 
 
 class TieBreak(Enum):

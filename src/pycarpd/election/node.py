@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from pycarpd.election import claims, timing
-from pycarpd.election.effects import DetachVip, Effect, Persist, RenewLease, Send, Transition
+from pycarpd.election.effects import DetachVip, Effect, Persist, ReleaseTerm, RenewLease, Send, Transition
 from pycarpd.election.model import Advert, Cause, Flags, Freshness, Handover, Persistent, Role
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
@@ -122,6 +122,11 @@ class Node:
     promised_to: int = 0
     is_ready: bool = False
     hold_ns: int = 0
+    wish: int = 0
+    """The number of the newest asking of the arbiter; then the least term asked for, 0 for none, and the one given."""
+    asked_term: int = 0
+    grant_term: int = 0
+    grant_until_ns: int = 0
     handing: Handing | None = None
     leaving: Cause | None = None
     """Why the role is to be given away, by a handover if possible."""
@@ -251,7 +256,8 @@ class Node:
         """
         if self.settings.majority == 1:
             return self.hold_ns if self.role is Role.MASTER else 0
-        if self.role.claims or (self.role is Role.SUSPENDED and self.hears_majority(now_ns)):
+        may_ask = not self.settings.asks_arbiter and self.hears_majority(now_ns)
+        if self.role.claims or (self.role is Role.SUSPENDED and may_ask):
             lease_ns = min(self.silence_ns() + self.hold_ns, self.settings.hold_max_ns)
             return lease_ns // timing.NS_PER_MS * timing.NS_PER_MS
         return 0
@@ -260,8 +266,16 @@ class Node:
         """Tell whether a majority, this node included, was heard as lately as a lease lasts."""
         return len(self.peers.live(now_ns, self.silence_ns())) + 1 >= self.settings.majority
 
+    def release_term(self, *, is_free: bool) -> None:
+        """Ask the arbiter no more, and give back what it gave; what it may still say of that is not heard."""
+        self.wish += 1
+        self.asked_term = self.grant_term = self.grant_until_ns = 0
+        self.emit(ReleaseTerm(is_free))
+
     def say_resigned(self, now_ns: int) -> None:
         """Tell everybody, in one burst, that this node serves its term no more: it may be gone a moment later."""
+        if self.grant_term:
+            self.release_term(is_free=True)
         self.resigned_term = self.claimed_term
         self.resign_repeats = RESIGN_REPEATS
         for _ in range(RESIGN_REPEATS):

@@ -18,6 +18,7 @@ With ``arbiter = "none"`` the majority is one: every node grants itself what it 
 """
 
 from pycarpd.election import freshness
+from pycarpd.election.effects import AskArbiter
 from pycarpd.election.model import Advert, Flags, Freshness, Role
 from pycarpd.election.node import Node
 from pycarpd.election.peers import Peer
@@ -51,12 +52,19 @@ def supporters(node: Node) -> tuple[Peer, ...]:
 
 
 def is_elected(node: Node) -> bool:
-    """Tell whether a majority has voted for this node's claim; its own vote is on disk."""
+    """Tell whether a majority has voted for this node's claim, or the arbiter given it; its own vote is on disk."""
+    if node.settings.asks_arbiter:
+        return 0 < node.claimed_term == node.grant_term
     return len(supporters(node)) + 1 >= node.settings.majority
 
 
 def lease_until_ns(node: Node) -> int:
-    """Return until when a majority has promised, 0 for never: the weakest of the best promises that make one."""
+    """Return until when a majority has promised, 0 for never: the weakest of the best promises that make one.
+
+    An arbiter's grant takes the place of promises.
+    """
+    if node.settings.asks_arbiter:
+        return node.grant_until_ns if is_elected(node) else 0
     wanted = node.settings.majority - 1
     promises = sorted((_promised_until_ns(node, p) for p in supporters(node)), reverse=True)
     return promises[wanted - 1] if 0 < wanted <= len(promises) else 0
@@ -99,6 +107,14 @@ def release_promise(node: Node, advert: Advert, now_ns: int) -> None:
         node.promise_until_ns = min(node.promise_until_ns, now_ns)
 
 
+def ask_arbiter(node: Node, *, is_adoption: bool = False) -> None:
+    """Ask the arbiter for a term newer than any that this node knows, unless it is being asked already."""
+    if not node.asked_term:
+        node.wish += 1
+        node.asked_term = node.persistent.term + 1
+        node.emit(AskArbiter(node.wish, node.asked_term, is_adoption))
+
+
 def is_vote_free(node: Node, term: int) -> bool:
     """Tell whether this node's vote in that term is its own still, or not given yet (S1)."""
     persistent = node.persistent
@@ -126,7 +142,9 @@ def is_fresh_enough(theirs: Freshness | None, own: Freshness | None) -> bool:
 
 
 def may_open_term(node: Node, now_ns: int) -> bool:
-    """Tell whether a majority has no master."""
+    """Tell whether a majority has no master; an arbiter finds that out by itself."""
+    if node.settings.asks_arbiter:
+        return True
     horizon_ns = node.master_down_ns(now_ns) + node.silence_ns()
     agreeing = sum(
         1

@@ -78,6 +78,9 @@ def try_promotion(node: Node, now_ns: int) -> None:
         node.has_deferred = True
         node.master_deadline_ns = now_ns + node.silence_ns()
         return
+    if node.settings.asks_arbiter:
+        quorum.ask_arbiter(node)
+        return
     start_promotion(node, node.promotion_cause, now_ns)
 
 
@@ -88,7 +91,7 @@ def start_promotion(node: Node, cause: Cause, now_ns: int) -> None:
     """
     node.adopts = False
     node.promoted = node.freshness
-    node.claimed_term = node.persistent.term + 1
+    node.claimed_term = node.grant_term or node.persistent.term + 1
     node.move(cause, now_ns)
     node.is_plan_started = node.is_plan_over = node.is_ready = False
     node.master_deadline_ns = None

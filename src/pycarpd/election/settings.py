@@ -34,6 +34,11 @@ class ElectionSettings:
         """Return how many members, a node itself included, have to agree that it serves: one without an arbiter."""
         return 1 if self.arbiter is Arbiter.NONE else len(self.members) // 2 + 1
 
+    @property
+    def asks_arbiter(self) -> bool:
+        """Tell whether an arbiter outside the cluster gives the terms; the members' votes do not count then."""
+        return self.arbiter is Arbiter.ETCD
+
     def member(self, node_id: int) -> Member | None:
         """Return the member of that id, or None for a stranger."""
         return next((m for m in self.members if m.node_id == node_id), None)

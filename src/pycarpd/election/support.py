@@ -46,6 +46,8 @@ def on_election_deadline(node: Node, now_ns: int) -> None:
 
 def _ask_again(node: Node, now_ns: int) -> None:
     """Ask for votes in a new term where a majority is heard and none of it serves: this one's may be used up."""
+    if node.settings.asks_arbiter:
+        return
     live = node.peers.live(now_ns, node.silence_ns())
     has_master = any(p.advert is not None and p.advert.role is Role.MASTER for p in live)
     if node.hears_majority(now_ns) and not has_master:
@@ -60,7 +62,7 @@ def _limit_suspension(node: Node, now_ns: int) -> None:
 
     The voters of this term may be gone and the others have voted for somebody else in it: then only a new term helps.
     """
-    if node.is_stopping:
+    if node.is_stopping or node.settings.asks_arbiter:
         return
     if not node.hears_majority(now_ns):
         node.election_deadline_ns = None

@@ -36,6 +36,8 @@ def _events(term: int, now_ns: int) -> list[ev.Event]:
             ev.HandoverConfirmed(t),
             ev.FilesLevel(t, FRESH.version),
             ev.HandoverFailed(t, "a gap"),
+            ev.TermGranted(t, term + 1, now_ns + S),
+            ev.TermLost(t),
         )
     ]
     flags = [
