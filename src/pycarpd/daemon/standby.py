@@ -162,6 +162,8 @@ class Standby:
         if now_ns < self._plan_due_ns or not (found.lacks_metalogger or self._unfinished):
             return False
         has_master = self._master() is not None
+        if not (has_master or self._unfinished or not self._needs.board.settings.election.strict):
+            return False  # there is nobody to follow; a ucarp host that serves is not known by name
         if has_master and found.lacks_metalogger and now_ns - self._stopped_ns < METALOGGER_SOON_NS:
             return False  # that master may be the one that was just lost
         every_ns = METALOGGER_SOON_NS if has_master and not self._unfinished else METALOGGER_EVERY_NS

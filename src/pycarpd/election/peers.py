@@ -27,6 +27,11 @@ class Peer:
         return self.advert is not None and Flags.PROMOTABLE in self.advert.flags
 
     @property
+    def has_looked(self) -> bool:
+        """True when its newest advert told its freshness, or that it has no files of which one could be told."""
+        return self.advert is not None and (self.freshness is not None or Flags.HAS_FILES not in self.advert.flags)
+
+    @property
     def is_candidate(self) -> bool:
         """True when it stands by, and nothing that its newest advert said keeps it from opening a term."""
         if self.advert is None or self.member.is_witness:
@@ -89,8 +94,8 @@ class PeerTable:
         return tuple(p for p in self._peers.values() if p.is_proven and now_ns - p.heard_ns <= horizon_ns)
 
     def have_all_reported(self) -> bool:
-        """Tell whether every other member that could promote has been heard, proven, since this node started."""
-        return all(p.is_proven for p in self._peers.values() if not p.member.is_witness)
+        """Tell whether every other member that could promote has told, proven, what it has since this node started."""
+        return all(p.is_proven and p.has_looked for p in self._peers.values() if not p.member.is_witness)
 
     def fresher_candidate(self, own: Freshness | None, own_demotion: int, now_ns: int, horizon_ns: int) -> Peer | None:
         """Return a live peer that could take over from newer metadata of the same file system.

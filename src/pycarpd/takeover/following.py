@@ -18,7 +18,8 @@ from pycarpd.takeover.step import StepFault
 logger = logging.getLogger(__name__)
 
 KEPT_AWAY = frozenset({"OLDER_MASTER", "OTHER_MASTER"})
-_ASK_TIMEOUT_S = 1.0
+_ASK_TIMEOUT_S = 0.3
+"""A promotion may wait for the plan that asks; one that does not answer now is asked again."""
 
 
 def follow_master(context: Context, cancel: threading.Event) -> StepFault | None:

@@ -445,6 +445,21 @@ def test_a_node_waits_for_all_to_report_when_it_starts_but_not_for_ever() -> Non
     assert bench.role() is Role.PROMOTING
 
 
+def test_a_node_that_has_not_looked_at_its_files_yet_has_not_reported() -> None:
+    bench = Bench()
+    bench.tell(ev.LinkChanged(is_up=True))
+    bench.tell(ev.WorkerReady(mfsmaster_serves=False, vip_is_held=False))
+    bench.tell(ev.FreshnessKnown(FRESH, ""))
+    bench.hear(Role.BACKUP, 0)
+    bench.hear(Role.BACKUP, 0, by=THIRD, freshness=None, flags=Flags.HAS_FILES)
+    bench.wait(4 * S)
+    assert bench.role() is Role.BACKUP
+    bench.hear(Role.BACKUP, 0, sequence=2)
+    bench.hear(Role.BACKUP, 0, by=THIRD, freshness=None, flags=Flags(0), sequence=2)
+    bench.wait(2 * S)
+    assert bench.role() is Role.PROMOTING
+
+
 def test_new_settings_count_from_the_next_deadline_on() -> None:
     bench = in_backup()
     bench.elector.reconfigure(settings(priority=254, interval_ns=10 * MS))

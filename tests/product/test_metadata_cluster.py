@@ -1,0 +1,125 @@
+"""Whose metadata wins, on a real cluster under load: after power cuts, with a metalogger that died or fell behind.
+
+What may be lost at a crash is what MooseFS had not streamed yet, and of that each operation is listed. When every host
+loses power at once, or a metalogger dies with the master, what was in their buffers is in no file: there it is compared
+what the files prove.
+"""
+
+import itertools
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from netns.commands import boottime_ns
+from netns.writer import Writer
+from pycarpd.moosefs.chain import Chain, prove
+from pycarpd.takeover.datafiles import Kept
+from pycarpd.takeover.lost import LOST_FILE
+from tests.product.stage import STOP_WITHIN_S, WRITES_WITHIN_S, Scene, Stage, within
+
+ARBITER = "majority"
+pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(400)]
+
+NAMES = (f"unverified{number}" for number in itertools.count())
+BACK_WITHIN_S = 90.0
+BEHIND_WITHIN_S = 60.0
+
+
+def versions(stage: Stage) -> dict[str, int]:
+    """Return what the files of each host prove at this moment, 0 for nothing."""
+    found: dict[str, int] = {}
+    for host in stage.hosts:
+        chain = prove(stage.cluster.moosefs.data_path(host), expected_metaid=None)
+        found[host] = chain.version if isinstance(chain, Chain) else 0
+    return found
+
+
+def cut_power(stage: Stage, scene: Scene) -> dict[str, int]:
+    """Kill every process of every metadata host, all before any is looked at, and return what the files prove."""
+    pids = [process.pid for host in stage.hosts for process in stage.cluster.topology.processes(host)]
+    stage.cluster.topology.send_signal(signal.SIGKILL, pids)
+    for host in stage.hosts:
+        scene.inject("crash", host)
+    return versions(stage)
+
+
+@contextmanager
+def unverified(stage: Stage) -> Iterator[Scene]:
+    """Let a client write all the while, and do not ask afterwards for what was in buffers."""
+    client = stage.cluster.clients[0]
+    writer = Writer(stage.owner, stage.cluster.mounts[client], next(NAMES))
+    try:
+        writer.wait_for(20, WRITES_WITHIN_S)
+        yield Scene(stage, [writer], stage.settle(), boottime_ns())
+        stage.settle(BACK_WITHIN_S)
+    finally:
+        writer.stop(STOP_WITHIN_S)
+
+
+def lost_files(stage: Stage, host: str) -> list[Path]:
+    archive = Kept(stage.cluster.moosefs.data_path(host)).archive
+    return sorted(archive.glob(f"*/{LOST_FILE}"))
+
+
+def why_not(stage: Stage, host: str) -> str:
+    return str((stage.status(host).get("freshness") or {}).get("why_not") or "")
+
+
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["first-to-last", "last-to-first"])
+def test_after_a_power_cut_the_freshest_files_win_whoever_starts_first(stage: Stage, is_reversed: bool) -> None:
+    with unverified(stage) as scene:
+        proved = cut_power(stage, scene)
+        for host in sorted(stage.hosts, reverse=is_reversed):
+            scene.heal("crash", host)
+        winner = scene.await_master(within_s=BACK_WITHIN_S)
+        assert proved[winner] == max(proved.values()), f"{winner} serves, the files prove {proved}"
+        scene.await_writes(BACK_WITHIN_S)
+
+
+def test_a_metalogger_that_dies_with_the_master_leaves_its_host_behind_the_other(stage: Stage) -> None:
+    with unverified(stage) as scene:
+        crashed = scene.master
+        (hit, spared) = stage.others(crashed)
+        stage.cluster.topology.send_signal(signal.SIGKILL, [stage.pid(hit, "mfsmetalogger")])
+        scene.inject("crash", crashed)
+        proved = versions(stage)
+        successor = scene.await_master(not_on=crashed)
+        assert successor == spared or proved[hit] >= proved[spared]
+        scene.await_writes()
+        scene.heal("crash", crashed)
+
+
+def test_a_standby_that_fell_behind_says_so_and_the_other_takes_over(stage: Stage) -> None:
+    with stage.scenario(gap_ms=30_000) as scene:
+        crashed = scene.master
+        behind, ahead = stage.others(crashed)
+        scene.inject("pause", behind, "mfsmetalogger")
+        within(
+            lambda: "behind the master" in why_not(stage, behind), BEHIND_WITHIN_S, f"{behind} says that it is behind"
+        )
+        scene.inject("crash", crashed)
+        assert scene.await_master(not_on=crashed) == ahead
+        assert "behind the master" in why_not(stage, behind) or stage.pid(behind, "mfsmetalogger")
+        scene.heal("pause", behind, "mfsmetalogger")
+        scene.await_writes()
+        scene.heal("crash", crashed)
+    assert scene.successor == ahead
+
+
+def test_failovers_one_after_the_other_list_what_each_has_lost(stage: Stage) -> None:
+    with stage.scenario(gap_ms=30_000) as scene:
+        master = scene.master
+        for _ in range(3):
+            crashed, listed = master, len(lost_files(stage, master))
+            scene.inject("crash", crashed)
+            master = scene.await_master(not_on=crashed)
+            scene.await_writes()
+            scene.heal("crash", crashed)
+            within(lambda: not stage.unrest()[1], BACK_WITHIN_S, "both standbys could take over")
+            lost = (stage.status(crashed).get("last_transition") or {}).get("operations_lost")
+            lists = lost_files(stage, crashed)[listed:]
+            assert lost is not None, f"{crashed} does not say what was lost"
+            assert lost == sum(len(path.read_bytes().splitlines()) for path in lists)
