@@ -208,7 +208,7 @@ def test_held_ports_refuse_old_connections_and_drop_new_ones_until_they_are_rele
             with lab.inside("a"):
                 gate = ClientGate("192.0.2.1", PORT, held_ports=(PORT - 1, PORT - 2))
                 assert gate.release() is None
-                assert gate.close() is None
+                assert gate.keep_out(60) is None
             fates = [refused_or_dropped(lab, "192.0.2.1", PORT - n) for n in range(4)]
             assert fates == ["dropped", "dropped", "dropped", "refused"]
             old_connection = (socket.inet_aton("192.0.2.1"), PORT - 1, 5555)

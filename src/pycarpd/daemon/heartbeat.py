@@ -201,6 +201,10 @@ class Heartbeat:
     def _read_worker(self) -> None:
         while not self._is_over and (message := self._worker.receive()) is not None:
             now_ns = boottime_ns()
+            if isinstance(message, msg.EarlyAddress):
+                if self._fence.is_usable:  # without it only the address's lifetime would end what the lease allowed
+                    self._tell(ev.AddressWanted(message.term), now_ns)
+                continue
             if isinstance(message, Closed):
                 self._tell(ev.WorkerLost(), now_ns)  # says at once that it serves no more
                 self._is_over = True
@@ -273,7 +277,7 @@ class Heartbeat:
 
         A MASTER on whose interface no address can be put serves nobody: refused, it makes room for the next node.
         """
-        if self._asked_term is None or (self._elector.role is Role.PROMOTING and not self._vip.is_attached):
+        if self._asked_term is None or self._elector.role is Role.PROMOTING:
             return
         self._worker.send(msg.AttachAnswer(self._asked_term, self._vip.has_address))
         self._asked_term = None

@@ -61,6 +61,7 @@ def build_host(settings: DaemonSettings, moosefs: MoosefsSettings) -> Host:
         start_timeout_ns=moosefs.start_timeout_s * NS_PER_S,
         keep=_keep_bounds(moosefs),
         fence_timeout_ns=settings.fence_timeout_s * NS_PER_S if settings.fence_command else 0,
+        takes_address_early=settings.election.majority > 1,
         probe_host=LOOPBACK if listens_on in ANY_HOST else listens_on,
     )
     return Host(

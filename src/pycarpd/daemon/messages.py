@@ -35,6 +35,13 @@ class AttachRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyAddress:
+    """The plan of that term keeps everybody out and would have the address before mfsmaster answers."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlanEnded:
     """The PROMOTE plan (or, not ``is_promotion``, the DEMOTE plan) of the term is over."""
 
@@ -97,6 +104,7 @@ ToHeartbeat = (
     | ArbiterReport
     | WorkerHello
     | Persisted
+    | EarlyAddress
     | AttachRequest
     | PlanEnded
     | StandbyNews

@@ -35,6 +35,10 @@ ADDRESS_TIMEOUT_S = 4.0
 KILL_STEP = "kill-mfsmaster"
 
 
+def _unheard(_term: int) -> None:
+    """Answer a wish that nobody hears."""
+
+
 class Kind(Enum):
     """What is asked of the host."""
 
@@ -101,6 +105,7 @@ class Listener:
     ended: Callable[[Job, bool], None]
     progress: Callable[[Job, StepProgress], None]
     finished: Callable[[Job, Outcome], None]
+    want_address: Callable[[int], None] = _unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +269,22 @@ class PlanDesk:
             parley=self._parley,
         )
         context.fence = self.fence
+        context.want_address = lambda: self._want_address(job)
         return build_plan(job.kind.value, self._takeover, request), context
 
     def _rebuild(self, interrupted: OpenPlan) -> tuple[Plan[Context], Context]:
         """Build the plan that an earlier process left open; its address is no longer ours to take or give."""
         plan, request = rebuild(interrupted, self._takeover)
         return plan, make_context(self._takeover, request, lambda: False, lambda: True)
+
+    def _want_address(self, job: Job) -> None:
+        """Tell the heartbeat, from the step's thread, that the address may come now; nothing is answered."""
+
+        def tell() -> None:
+            if self.listener is not None and not self._is_overtaken and job == self._current:
+                self.listener.want_address(job.term)
+
+        self._loop.call_soon_threadsafe(tell)
 
     def _take_address(self, job: Job, context: Context) -> bool:
         """Ask the heartbeat for the address and wait for the answer; called in the step's thread."""

@@ -124,6 +124,7 @@ class Worker:
         self._desk = PlanDesk(host.takeover, self._state_dir / JOURNAL_FILE, self._expected_metaid, host.follower)
         self._desk.fence = self._stonith.fence
         self._desk.listener = Listener(
+            want_address=lambda term: self._heartbeat.send(msg.EarlyAddress(term)),
             ask_address=lambda term, version: self._heartbeat.send(msg.AttachRequest(term, version)),
             ended=self._on_plan_ended,
             progress=self._on_progress,

@@ -19,9 +19,10 @@ that depends on it is sent before.
 from dataclasses import replace
 from typing import assert_never
 
-from pycarpd.election import granting, handover, hearing, lineage, orders, quorum, roles, support
+from pycarpd.election import early, granting, handover, hearing, lineage, orders, quorum, roles, support
 from pycarpd.election.effects import AnnounceVip, Effect, StartDemotion, StartPromotion, Stopped
 from pycarpd.election.events import (
+    AddressWanted,
     AdvertHeard,
     AdvertsLost,
     ClientsHeld,
@@ -79,8 +80,7 @@ class Elector:
             node.started_ns = now_ns
             quorum.bind_after_restart(node, now_ns)
         node.waited_until_ns = now_ns
-        if node.role is Role.MASTER and now_ns >= node.lease_until_ns:  # before the event, which may make it send
-            roles.suspend(node, Cause.LATE_WAKE if node.settings.majority == 1 else Cause.LEASE_LOST, now_ns)
+        early.judge_lease(node, now_ns)  # before the event, which may make it send
         self._dispatch(event, now_ns)
         handover.settle(node, now_ns)
         granting.settle(node, now_ns)
@@ -97,7 +97,7 @@ class Elector:
             node.election_deadline_ns,
             node.standby.retry_ns,
             node.handing.deadline_ns if node.handing is not None else None,
-            (node.lease_until_ns or None) if node.role is Role.MASTER else None,
+            node.lease_deadline_ns(),
             self._no_master_ns(),
             node.start_wait_ns(),
         )
@@ -141,6 +141,8 @@ class Elector:
                 self._on_worker_lost(now_ns)
             case StatePersisted(persistent=persistent):
                 granting.on_durable(node, persistent, now_ns)
+            case AddressWanted():
+                early.on_wanted(node, event, now_ns)
             case PromotionReady():
                 self._on_promotion_ready(event, now_ns)
             case PromotionFinished():

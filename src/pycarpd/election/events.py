@@ -76,6 +76,13 @@ class StatePersisted:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressWanted:
+    """The promotion keeps everybody away from mfsmaster's ports: the address may come before mfsmaster answers."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
 class PromotionReady:
     """mfsmaster answers with the expected version (0: not told) and metaid; only the virtual address is missing."""
 
@@ -224,6 +231,7 @@ Event = (
     | WorkerReady
     | WorkerLost
     | StatePersisted
+    | AddressWanted
     | PromotionReady
     | PromotionFinished
     | DemotionFinished

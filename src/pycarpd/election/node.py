@@ -121,6 +121,8 @@ class Node:
     promise_until_ns: int = 0
     promised_to: int = 0
     is_ready: bool = False
+    wants_address_for: int = 0
+    has_early_address: bool = False
     hold_ns: int = 0
     wish: int = 0
     """The number of the newest asking of the arbiter; then the least term asked for, 0 for none, and the one given."""
@@ -151,6 +153,11 @@ class Node:
     def give_up_address(self) -> None:
         """Have the address taken away before anything else that the present event calls for."""
         self.effects.insert(0, DetachVip())
+        self.has_early_address = False
+
+    def lease_deadline_ns(self) -> int | None:
+        """Return when the address has to go unless the lease is renewed, None while it is not here."""
+        return self.lease_until_ns or None if self.role is Role.MASTER or self.has_early_address else None
 
     def move(self, cause: Cause, now_ns: int) -> None:
         """Change the role as the table says; a change that is not in the table is a bug."""

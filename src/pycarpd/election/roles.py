@@ -160,7 +160,8 @@ def begin_plan(node: Node, now_ns: int) -> None:
 def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     """Serve: the address first, since mfsmaster answers already, then the advert."""
     node.move(cause, now_ns)
-    node.adopts = node.has_asked = False
+    node.adopts = node.has_asked = node.has_early_address = False
+    node.wants_address_for = 0
     node.served_versions.clear()
     if cause is Cause.PROMOTION_READY:
         lineage.begin(node)
@@ -202,7 +203,7 @@ def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:
     was = node.role
     has_claimed = was is not Role.PROMOTING or is_claim_durable(node)
     has_served = node.adopts or node.master_id == node.settings.node_id
-    if was is Role.MASTER or node.adopts:
+    if was is Role.MASTER or node.adopts or node.has_early_address:
         node.give_up_address()
     node.move(cause, now_ns)
     node.is_ready = False
@@ -236,7 +237,7 @@ def finish_demotion(node: Node, now_ns: int) -> None:
 def fall_silent(node: Node, cause: Cause, now_ns: int) -> None:
     """Leave the election at once because of a fault; whoever claimed the address gives it up audibly."""
     was = node.role
-    if was in (Role.MASTER, Role.SUSPENDED) or node.adopts:
+    if was in (Role.MASTER, Role.SUSPENDED) or node.adopts or node.has_early_address:
         node.give_up_address()
     node.move(cause, now_ns)
     node.master_id = 0

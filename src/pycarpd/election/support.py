@@ -1,6 +1,6 @@
 """Counting votes and promises after a member was heard: begin to promote, go on, or return to serve as they allow."""
 
-from pycarpd.election import quorum, roles
+from pycarpd.election import early, quorum, roles
 from pycarpd.election.effects import RenewLease, Stopped
 from pycarpd.election.model import Cause, Role
 from pycarpd.election.node import Fault, Node
@@ -20,8 +20,9 @@ def on_support(node: Node, now_ns: int) -> None:
     until_ns = quorum.lease_until_ns(node)
     if until_ns > node.lease_until_ns:
         node.lease_until_ns = until_ns
-        if node.role is Role.MASTER:
+        if node.role is Role.MASTER or node.has_early_address:
             node.emit(RenewLease(until_ns))
+    early.grant(node, now_ns)
     has_lease = node.lease_until_ns > now_ns
     if node.role is Role.PROMOTING:
         _on_elected(node, now_ns, has_lease=has_lease)

@@ -42,7 +42,9 @@ from pycarpd.linux.nftables import (
 )
 from pycarpd.linux.transaction import NETLINK_NETFILTER, transact
 
-_OPEN_AFTER_S_MAX = 86_400
+_OPEN_AFTER_S_MAX = 600
+LONGER_S_MAX = 86_400
+"""A day of loading; a bound on what a mistaken caller can do."""
 _MS_PER_S = 1000
 _INPUT = 1
 _PRIORITY = -10
@@ -91,9 +93,16 @@ class ClientGate:
         self._held = AddressSet(Family.INET, self._table, "held", KeyType.PORT)
 
     def close(self) -> GateFault | None:
-        """Drop what comes for the ports, for ``open_after_s`` seconds from now at most."""
-        entries = [(self._closed, self._port), *((self._held, port) for port in self._held_ports)]
-        elements = [new_element(ports, port.to_bytes(2), self._timeout_ms) for ports, port in entries]
+        """Drop what comes for the client port, for ``open_after_s`` seconds from now at most."""
+        return self._close((), self._timeout_ms)
+
+    def keep_out(self, longer_s: int) -> GateFault | None:
+        """Drop that, and new connections to the held ports, for up to ``open_after_s`` and *longer_s* seconds."""
+        return self._close(self._held_ports, self._timeout_ms + min(longer_s, LONGER_S_MAX) * _MS_PER_S)
+
+    def _close(self, held_ports: tuple[int, ...], timeout_ms: int) -> GateFault | None:
+        entries = [(self._closed, self._port), *((self._held, port) for port in held_ports)]
+        elements = [new_element(ports, port.to_bytes(2), timeout_ms) for ports, port in entries]
         # Made and deleted first, so that a left-over table is replaced in the same transaction.
         return _as_gate_fault(transact(batch([*self._removal(), *self._rules(), *elements]), "close the gate"))
 

@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from pycarpd.linux.checksum import internet_checksum
 from pycarpd.linux.faults import SystemFault
@@ -18,6 +19,7 @@ TICKLES_MAX = 4096
 
 _IP = struct.Struct(">BBHHHBBH4s4s")
 _TCP = struct.Struct(">HHIIBBHHH")
+_IPV4 = 4
 _TTL = 64
 _ACK = 0x10
 _HEADER_WORDS = 5 << 4
@@ -31,6 +33,11 @@ class TickleResult:
     sent: int
     failed: int
     fault: SystemFault | None
+
+
+def is_ipv4(address: str) -> bool:
+    """Tell whether segments can be made in the name of an address: IPv4 only."""
+    return ip_address(address).version == _IPV4
 
 
 def tickle_segment(vip: bytes, service_port: int, address: bytes, port: int) -> bytes:

@@ -45,12 +45,15 @@ def sent_state_is_on_disk(node: SimNode, _event: ev.Event, effects: Effects) -> 
 
 
 def address_only_with_a_master(node: SimNode, _event: ev.Event, _effects: Effects) -> None:
-    """Allow the address only to a MASTER, and to one that was found serving and asks to be confirmed (S4)."""
+    """Allow the address only to a MASTER, to a candidate under a lease, and to one found serving and asking (S4)."""
     if node.host.kernel.vip_until_ns == 0 or node.role in (Role.MASTER, Role.INIT, None):
         return
     snapshot = node.snapshot
-    if snapshot is not None and not snapshot.adopts:
-        require(False, "S4: only a MASTER has the address", node)
+    if snapshot is None or snapshot.adopts:
+        return
+    is_candidates = node.role is Role.PROMOTING and has_majority_rules(node)
+    require(is_candidates, "S4: only a MASTER has the address, or a candidate with a majority", node)
+    require(not node.host.serves, "S7: nobody reaches the mfsmaster of a candidate", node)
 
 
 def address_goes_first(node: SimNode, _event: ev.Event, effects: Effects) -> None:

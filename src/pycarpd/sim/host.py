@@ -113,6 +113,8 @@ class Host:
     has_metalogger: bool = True
     gate_until_ns: int = 0
     """Until when the gate keeps clients waiting, if nobody opens it before."""
+    are_all_kept_out: bool = False
+    """The gate lets nobody in, chunkservers neither."""
     kernel: Kernel = field(default_factory=Kernel)
     data: DataPath = field(default_factory=DataPath)
     plans: int = 0
@@ -190,12 +192,12 @@ class Host:
 
     @property
     def serves(self) -> bool:
-        """Tell whether clients can reach a mfsmaster here."""
-        return self.has_mfsmaster and not self.is_hung and self.is_reachable
+        """Tell whether anybody can reach a mfsmaster here."""
+        return self.has_mfsmaster and not self.is_hung and self.is_reachable and not self.are_all_kept_out
 
     def lose_power(self) -> None:
         """Forget what only lived in memory."""
-        self.has_mfsmaster = self.is_hung = False
+        self.has_mfsmaster = self.is_hung = self.are_all_kept_out = False
         self.gate_until_ns = 0
         self.has_metalogger = self.is_off = True
         self.kernel = Kernel()

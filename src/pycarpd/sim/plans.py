@@ -20,6 +20,7 @@ AWAIT_SUCCESSOR = "await-successor"
 WAITS_NS = {AWAIT_SUCCESSOR: 4_000 * NS_PER_MS, "await-promotion": 8_000 * NS_PER_MS}
 """The steps that wait for the election's word, and for how long."""
 GATE_NS = 10_000 * NS_PER_MS
+EARLY = "early-address"
 TAKE_ADDRESS = "take-address"
 KILL = "kill-mfsmaster"
 ADDRESS_TIMEOUT_NS = 4_000 * NS_PER_MS
@@ -38,6 +39,7 @@ class Operation:
     label: str
     term: int
     has_successor: bool
+    want_address: Callable[[], None] = field(default=lambda: None)
     release_address: Callable[[], None] = field(default=lambda: None)
     version: int = 0
     """What a half of a switchover has found."""
@@ -57,6 +59,7 @@ def spec_of(operation: Operation) -> PlanSpec:
 def _prepare(timeout_ns: int) -> tuple[StepSpec, ...]:
     return (
         StepSpec("preserve", timeout_ns),
+        StepSpec(EARLY, timeout_ns, on_failure=_REPORT, undo=UndoScope.ALWAYS),
         StepSpec("stop-metalogger", timeout_ns),
         StepSpec("end-mfsmaster", timeout_ns, has_check=True),
         StepSpec("assemble", timeout_ns),
@@ -68,8 +71,9 @@ def _serve(timeout_ns: int) -> tuple[StepSpec, ...]:
     return (
         StepSpec("start-mfsmaster", timeout_ns, undo=_STOPS),
         StepSpec("probe", timeout_ns),
-        StepSpec("close-gate", timeout_ns, on_failure=_REPORT, undo=UndoScope.ALWAYS),
+        StepSpec("close-gate", timeout_ns, on_failure=_REPORT, undo=UndoScope.ALWAYS, has_check=True),
         StepSpec(TAKE_ADDRESS, ADDRESS_TIMEOUT_NS + timeout_ns, undo=_STOPS, commits=True),
+        StepSpec("admit-servers", timeout_ns, on_failure=_REPORT),
         StepSpec("wake-servers", timeout_ns, on_failure=_REPORT),
         StepSpec("await-chunkservers", timeout_ns, on_failure=_REPORT),
         StepSpec("release-locks", timeout_ns, on_failure=_REPORT),
@@ -138,6 +142,8 @@ def is_done(operation: Operation, step: str) -> bool:
             return not host.has_mfsmaster
         case "stop-metalogger" | "archive-files":
             return host.data.own is None and not operation.is_foreign
+        case "close-gate":
+            return host.are_all_kept_out
         case _:
             return host.has_metalogger
 
@@ -178,6 +184,25 @@ def _metalogger(operation: Operation, *, runs: bool) -> Answer:
 
 def _gate(operation: Operation, *, is_closed: bool) -> Answer:
     operation.host.gate_until_ns = operation.host.now_ns + GATE_NS if is_closed else 0
+    operation.host.are_all_kept_out = False
+    return None
+
+
+def _admit(operation: Operation) -> Answer:
+    operation.host.are_all_kept_out = False
+    return None
+
+
+def _keep_out(operation: Operation) -> Answer:
+    host = operation.host
+    host.are_all_kept_out = True
+    host.gate_until_ns = host.now_ns + GATE_NS + host.habits.plan_timeout_ns
+    return None
+
+
+def _early(operation: Operation) -> Answer:
+    _keep_out(operation)
+    operation.want_address()
     return None
 
 
@@ -201,7 +226,7 @@ def _start(operation: Operation) -> Answer:
     host = operation.host
     if host.data.own is None:
         return StepFault("NO_FILES", "nothing is installed")
-    if host.is_reachable:
+    if host.is_reachable and not host.are_all_kept_out:
         raise CheckFailedError("S7: a mfsmaster is started where clients reach it before it was probed")
     host.has_mfsmaster, host.is_hung = True, False
     host.starts += 1
@@ -249,15 +274,17 @@ def look_again(operation: Operation, step: str) -> Answer:
 
 WORK: dict[str, Callable[[Operation], Answer]] = {
     "preserve": _preserve,
+    EARLY: _early,
     "stop-metalogger": partial(_metalogger, runs=False),
     "end-mfsmaster": _end_mfsmaster,
     "assemble": _assemble,
     "start-mfsmaster": _start,
     "probe": _probe,
-    "close-gate": partial(_gate, is_closed=True),
+    "close-gate": _keep_out,
     "hold-clients": partial(_gate, is_closed=True),
     "settle": _settle,
     "prove-level": _prove_level,
+    "admit-servers": _admit,
     "open-gate": partial(_gate, is_closed=False),
     KILL: _end_mfsmaster,
     "remove-gate": partial(_gate, is_closed=False),
@@ -282,6 +309,7 @@ def undo(operation: Operation, step: str) -> Answer:
             host.has_mfsmaster = host.is_hung = False
         case "take-address":
             operation.release_address()
-        case "close-gate" | "hold-clients":
+        case "early-address" | "close-gate" | "hold-clients":
+            host.are_all_kept_out = False
             host.gate_until_ns = 0
     return None

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from pycarpd.election import effects as fx
 from pycarpd.election.events import (
+    AddressWanted,
     ClientsHeld,
     DemotionFinished,
     Event,
@@ -219,7 +220,14 @@ class SimWorker:
 
     def _operation(self, label: str, job: Job) -> Operation:
         return Operation(
-            self._host, job.plan, label, job.term, job.has_successor, self._release_address, is_foreign=job.is_foreign
+            self._host,
+            job.plan,
+            label,
+            job.term,
+            job.has_successor,
+            lambda: self._want_address(job.term),
+            self._release_address,
+            is_foreign=job.is_foreign,
         )
 
     def _surroundings(self, finished: Callable[[Outcome], None]) -> Surroundings:
@@ -243,7 +251,7 @@ class SimWorker:
             interrupted.opened.plan, int(fields["term"]), fields["has_successor"] == "1", fields["is_foreign"] == "1"
         )
         operation = self._operation(interrupted.opened.plan_id, job)
-        operation.release_address = lambda: None
+        operation.want_address = operation.release_address = lambda: None
         return operation
 
     def _starts(self, step: str, is_undo: bool) -> None:
@@ -274,6 +282,10 @@ class SimWorker:
     def _confirmed(self, job: Job) -> None:
         self._is_confirmed = True
         self._reporting.report(HandoverConfirmed(job.term))
+
+    def _want_address(self, term: int) -> None:
+        if not self._is_overtaken:
+            self._reporting.report(AddressWanted(term))
 
     def _release_address(self) -> None:
         if self._current is not None:

@@ -28,8 +28,27 @@ class Gate(Protocol):
     def close(self) -> object | None:
         """Close the gate; returns None or a value that says why it could not be closed."""
 
+    def keep_out(self, longer_s: int) -> object | None:
+        """Close it for new connections to the held ports too, for so much longer; returns None or why it is not."""
+
+    def release(self) -> object | None:
+        """Let new connections to the held ports in; returns None or a value that says why they are not."""
+
     def open(self) -> object | None:
         """Open the gate; returns None or a value that says why it could not be opened."""
+
+
+class Waiting(Protocol):
+    """Connections that come before mfsmaster listens; see linux.latecomers.Latecomers."""
+
+    def open(self) -> object | None:
+        """Begin to keep them; returns None or a value that says why they are not kept."""
+
+    def release(self) -> object:
+        """Let them arrive now."""
+
+    def close(self) -> None:
+        """Forget them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +83,8 @@ class TakeoverSettings:
     fence_timeout_ns: int = 0
     """How long the site's fence command may take; 0 where there is none."""
     replication_delay_s: int = 60
+    takes_address_early: bool = False
+    """Whether there is a lease that allows the address before mfsmaster answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +112,10 @@ class Request:
     master_version: int | None = None
 
 
+def unheard() -> None:
+    """Answer a wish that nobody hears."""
+
+
 def _granted() -> bool:
     return True
 
@@ -99,6 +124,7 @@ def _granted() -> bool:
 class Context:
     """Shared by the steps of one plan, which run one after the other in one thread.
 
+    ``want_address`` says that the virtual addresses may come early.
     ``take_address`` asks the heartbeat for the virtual addresses and returns whether it holds them now;
     ``release_address`` whether they are gone. ``old_connections`` are the dead master's.
     ``follower`` has followed the data directory while this host stood by; None: its files are read whole.
@@ -109,13 +135,16 @@ class Context:
     mfsmaster: Mfsmaster
     metalogger: Mfsmetalogger
     gates: tuple[Gate, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
     companions: tuple[Companion, ...] = ()
+    want_address: Callable[[], None] = unheard
     take_address: Callable[[], bool] = _granted
     release_address: Callable[[], bool] = _granted
     old_connections: tuple[PeerConnection, ...] = ()
     follower: ChainFollower | None = None
     preserved: Preserved | None = None
     chain: Chain | None = None
+    is_gate_closed: bool = False
     mfsmaster_pid: int | None = None
     start_timeout_ns: int | None = None
     operations_lost: int | None = None

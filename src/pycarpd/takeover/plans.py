@@ -8,6 +8,8 @@ from pathlib import Path
 from pycarpd.election.model import PeerConnection
 from pycarpd.invariant import invariant
 from pycarpd.linux.gate import ClientGate
+from pycarpd.linux.latecomers import Latecomers
+from pycarpd.linux.tickle import is_ipv4
 from pycarpd.moosefs.companion import Companion
 from pycarpd.moosefs.config import MfsConfig
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
@@ -61,15 +63,17 @@ def make_context(
     parley: Parley | None = None,
 ) -> Context:
     """Return a context on this host's real services."""
+    server_ports = (settings.ports.metaloggers, settings.ports.chunkservers)
     return Context(
         settings=settings,
         request=request,
         mfsmaster=Mfsmaster(settings.master_config, settings.data_path),
         metalogger=Mfsmetalogger(settings.metalogger_config, settings.data_path),
         gates=tuple(
-            ClientGate(vip, settings.ports.clients, _gate_open_after_s(settings, request))
+            ClientGate(vip, settings.ports.clients, _gate_open_after_s(settings), server_ports)
             for vip in settings.virtual_addresses
         ),
+        waiting=tuple(Latecomers(vip, server_ports) for vip in settings.virtual_addresses if is_ipv4(vip)),
         companions=tuple(Companion(name) for name in settings.also_start),
         take_address=take_address,
         release_address=release_address,
@@ -79,15 +83,9 @@ def make_context(
     )
 
 
-def _gate_open_after_s(settings: TakeoverSettings, request: Request) -> int:
-    """Return after how long a gate that nobody opens opens itself.
-
-    Where the address is still here, the gate has to outlast loading the metadata, or clients would reach a
-    mfsmaster whose version nobody has looked at. Recovery opens it sooner when this process dies.
-    """
-    loading_s = settings.start_timeout_ns // NS_PER_S if request.is_address_held else 0
-    waiting_s = settings.chunkserver_wait_ns // NS_PER_S
-    return min(_GATE_SPARE_S + loading_s + waiting_s, _GATE_OPEN_AFTER_S_MAX)
+def _gate_open_after_s(settings: TakeoverSettings) -> int:
+    """Return after how long a gate that nobody opens opens itself."""
+    return min(_GATE_SPARE_S + settings.chunkserver_wait_ns // NS_PER_S, _GATE_OPEN_AFTER_S_MAX)
 
 
 def build_plan(name: str, settings: TakeoverSettings, request: Request) -> Plan[Context]:
@@ -96,7 +94,7 @@ def build_plan(name: str, settings: TakeoverSettings, request: Request) -> Plan[
     if name in HANDOVER_PLANS:
         return HANDOVER_PLANS[name](request.label, parameters)
     if name == PROMOTE:
-        return promote_plan(settings, request, request.label, parameters)
+        return promote_plan(settings, request.label, parameters)
     invariant(name == DEMOTE, f"there is no plan {name!r}")
     return demote_plan(request, request.label, parameters)
 

@@ -1,19 +1,27 @@
 """PROMOTE: from the metalogger's files to a served virtual address, or back to exactly where it began.
 
-The address comes only after mfsmaster has answered with the expected version. From the moment it is asked for,
-clients may have been served: the plan commits there, and its files are never rolled back afterwards. The
-in-place restart of a mfsmaster that died alone is the same plan; its own files are part of the chain then.
+Nobody reaches mfsmaster before it has answered with the expected version: until then the address is not here, or a
+gate stands before its ports (see early). From the moment the address is asked for in earnest, clients may have been
+served: the plan commits there, and its files are never rolled back afterwards. The in-place restart of a mfsmaster that
+died alone is the same plan; its own files are part of the chain then.
 """
 
 import threading
-from ipaddress import ip_address
 
-from pycarpd.linux.tickle import send_tickles
 from pycarpd.moosefs.probe import ProbeFault, list_servers
 from pycarpd.takeover import actions
 from pycarpd.takeover.actions import ContextStep, to_seconds
 from pycarpd.takeover.assemble import assemble, discard_staging, install, preserve
-from pycarpd.takeover.context import NS_PER_S, Context, Request, TakeoverSettings
+from pycarpd.takeover.context import NS_PER_S, Context, TakeoverSettings
+from pycarpd.takeover.early import (
+    admit_servers,
+    close_early,
+    gate_is_closed,
+    take_early,
+    undo_early,
+    wake_clients,
+    wake_servers,
+)
 from pycarpd.takeover.following import follow_again
 from pycarpd.takeover.liveness import prove_live, start_mfsmaster
 from pycarpd.takeover.locks import release_locks
@@ -21,10 +29,10 @@ from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec, UndoScop
 from pycarpd.takeover.stonith import fence_steps
 
 PROMOTE = "promote"
+EARLY = "early-address"
 _PROBE_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 _POLLS_UNCHANGED = 15
-_IPV4 = 4
 _TAKE_ADDRESS_TIMEOUT_NS = 5 * NS_PER_S
 
 
@@ -40,33 +48,6 @@ def give_address(context: Context) -> StepFault | None:
     if context.release_address():
         return None
     return StepFault("ADDRESS_HELD", "the heartbeat did not give the virtual address up")
-
-
-def _tickle(context: Context, ports: frozenset[int]) -> StepFault | None:
-    """Make the dead master's peers find out now: their stale connections answer, and get a reset."""
-    peers = [
-        (each.address, each.port, each.service_port) for each in context.old_connections if each.service_port in ports
-    ]
-    if not peers:
-        return None
-    results = [send_tickles(address, peers) for address in context.settings.virtual_addresses if _is_ipv4(address)]
-    faults = [result.fault for result in results if result.fault is not None]
-    return StepFault("TICKLE_FAILED", str(faults[0])) if faults else None
-
-
-def _is_ipv4(address: str) -> bool:
-    return ip_address(address).version == _IPV4
-
-
-def wake_servers(context: Context, _cancel: threading.Event) -> StepFault | None:
-    """Wake the chunkservers and metaloggers of the dead master."""
-    ports = context.settings.ports
-    return _tickle(context, frozenset({ports.metaloggers, ports.chunkservers}))
-
-
-def wake_clients(context: Context, _cancel: threading.Event) -> StepFault | None:
-    """Wake the clients of the dead master."""
-    return _tickle(context, frozenset({context.settings.ports.clients}))
 
 
 def expected_chunkservers(context: Context) -> int:
@@ -97,26 +78,18 @@ def await_chunkservers(context: Context, cancel: threading.Event) -> StepFault |
     return None
 
 
-def promote_plan(
-    settings: TakeoverSettings, request: Request, plan_id: str, parameters: tuple[tuple[str, str], ...]
-) -> Plan[Context]:
+def promote_plan(settings: TakeoverSettings, plan_id: str, parameters: tuple[tuple[str, str], ...]) -> Plan[Context]:
     """Return the plan that makes this host serve; *parameters* travel in the journal."""
-    # Where the address is still here, clients must not reach mfsmaster before its version was looked at.
-    early_gate = (_gate_step("keep-clients-out"),) if request.is_address_held else ()
-    steps = (*fence_steps(settings), *_prepare_steps(), *early_gate, *_serve_steps(settings), *_report_steps())
+    steps = (*fence_steps(settings), *_prepare_steps(), *_serve_steps(settings), *_report_steps())
     return Plan(PROMOTE, plan_id, parameters, steps)
-
-
-def _gate_step(name: str) -> ContextStep:
-    """Return a step that closes the gate; it opens itself after a while, so closing it is repeated."""
-    spec = StepSpec(name, actions.QUICK_TIMEOUT_NS, on_failure=OnFailure.REPORT, undo=UndoScope.ALWAYS)
-    return ContextStep(spec, actions.close_gates, actions.undo_close_gates)
 
 
 def _prepare_steps() -> tuple[ContextStep, ...]:
     files = actions.FILES_TIMEOUT_NS
+    early = StepSpec(EARLY, actions.QUICK_TIMEOUT_NS, on_failure=OnFailure.REPORT, undo=UndoScope.ALWAYS)
     return (
         ContextStep(StepSpec("preserve", files), preserve),
+        ContextStep(early, take_early, undo_early),
         ContextStep(
             StepSpec("stop-metalogger", actions.METALOGGER_TIMEOUT_NS),
             actions.stop_metalogger,
@@ -144,12 +117,18 @@ def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
             actions.undo_start,
         ),
         ContextStep(StepSpec("probe", quick), prove_live),
-        _gate_step("close-gate"),
+        ContextStep(
+            StepSpec("close-gate", quick, on_failure=report, undo=UndoScope.ALWAYS, has_check=True),
+            close_early,
+            undo_early,
+            checks=gate_is_closed,
+        ),
         ContextStep(
             StepSpec("take-address", _TAKE_ADDRESS_TIMEOUT_NS, undo=UndoScope.STOPS_SERVING, commits=True),
             take_address,
             give_address,
         ),
+        ContextStep(StepSpec("admit-servers", quick, on_failure=report), admit_servers),
         ContextStep(StepSpec("wake-servers", quick, on_failure=report), wake_servers),
         ContextStep(StepSpec("await-chunkservers", wait_ns, on_failure=report), await_chunkservers),
         ContextStep(StepSpec("release-locks", quick, on_failure=report), release_locks),

@@ -26,6 +26,7 @@ def _events(term: int, now_ns: int) -> list[ev.Event]:
         event
         for t in (0, term - 1, term, term + 1)
         for event in (
+            ev.AddressWanted(t),
             ev.PromotionReady(t),
             ev.PromotionFinished(t, is_ok=True),
             ev.PromotionFinished(t, is_ok=False),
@@ -74,7 +75,7 @@ def _check(effects: list[fx.Effect], was: Role, role: Role) -> None:
     if was is Role.MASTER and role is not Role.MASTER:
         assert kinds[0] is fx.DetachVip
     if fx.AttachVip in kinds:
-        assert role is Role.MASTER
+        assert role in (Role.MASTER, Role.PROMOTING)
     if fx.StartPromotion in kinds:
         assert role is Role.PROMOTING
     for effect in effects:

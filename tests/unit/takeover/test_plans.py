@@ -35,6 +35,7 @@ def test_a_recovered_plan_is_the_same_plan(name: str, request_: Request) -> None
 def test_the_order_of_a_promotion_is_the_designs() -> None:
     assert [step.spec.name for step in build_plan(PROMOTE, SETTINGS, REQUESTS[0]).steps] == [
         "preserve",
+        "early-address",
         "stop-metalogger",
         "end-mfsmaster",
         "assemble",
@@ -43,6 +44,7 @@ def test_the_order_of_a_promotion_is_the_designs() -> None:
         "probe",
         "close-gate",
         "take-address",
+        "admit-servers",
         "wake-servers",
         "await-chunkservers",
         "release-locks",
@@ -54,9 +56,12 @@ def test_the_order_of_a_promotion_is_the_designs() -> None:
     ]
 
 
-def test_a_restart_in_place_keeps_clients_out_before_mfsmaster_starts() -> None:
-    names = [step.spec.name for step in build_plan(PROMOTE, SETTINGS, REQUESTS[1]).steps]
-    assert names.index("keep-clients-out") < names.index("start-mfsmaster")
+def test_everybody_is_kept_out_before_mfsmaster_starts_and_let_in_after_the_commit() -> None:
+    specs = {step.name: step for step in build_plan(PROMOTE, SETTINGS, REQUESTS[1]).spec.steps}
+    names = list(specs)
+    assert names.index("preserve") < names.index("early-address") < names.index("start-mfsmaster")
+    assert names.index("take-address") < names.index("admit-servers") < names.index("open-gate")
+    assert specs["early-address"].undo is UndoScope.ALWAYS
 
 
 def test_nothing_after_the_commit_can_end_a_promotion_and_files_go_back_only_before_it() -> None:
