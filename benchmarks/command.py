@@ -5,6 +5,7 @@ import typer
 from benchmarks.election import election
 from benchmarks.hotpath_command import hotpath
 from benchmarks.lease_commands import fence, jitter
+from benchmarks.report import report
 from benchmarks.scan import scan
 from benchmarks.switchover import switchover
 from benchmarks.takeover_command import takeover
@@ -17,6 +18,7 @@ app.command()(fence)
 app.command()(jitter)
 app.command()(scan)
 app.command()(switchover)
+app.command()(report)
 
 
 @app.callback()
