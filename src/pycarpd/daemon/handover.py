@@ -84,9 +84,9 @@ class HandoverDesk:
         match message:
             case fx.HoldClients(term=term):
                 self._moments.setdefault("asked", boottime_ns())
-                self._operate(Job(Kind.HOLD, term))
+                self._begin(Job(Kind.HOLD, term))
             case fx.LevelFiles(term=term):
-                self._operate(Job(Kind.LEVEL, term))
+                self._begin(Job(Kind.LEVEL, term))
             case fx.ConfirmHandover(term=term):
                 self._note("level")
                 self._desk.confirm(term)
@@ -97,6 +97,13 @@ class HandoverDesk:
             case _:
                 return False
         return True
+
+    def _begin(self, job: Job) -> None:
+        """Begin a half if nothing else is in progress: a promotion's last steps must not be cut short for it."""
+        if self._desk.is_busy:
+            self._heartbeat.send(ev.HandoverFailed(job.term, "another plan is in progress on this host"))
+        else:
+            self._operate(job)
 
     def _refusal(self, settings: DaemonSettings, args: Mapping[str, Any]) -> Report | None:
         """Return why the command cannot even be passed on."""

@@ -131,6 +131,8 @@ class PromiseKeeper:
             snapshot = node.snapshot
             self.known[node.name] = snapshot.freshness if snapshot is not None else event.freshness
             self.copies[node.member.node_id] = node.host.data.best if event.freshness is not None else None
+        elif isinstance(event, ev.FilesLevel):  # a look of its own, for a handover
+            self.copies[node.member.node_id] = node.host.data.best
         elif isinstance(event, ev.AdvertHeard):
             self._note_release(node, event.advert, is_proven=event.is_proven)
         for effect in effects:

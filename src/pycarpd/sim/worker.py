@@ -142,6 +142,8 @@ class SimWorker:
 
     def _hand_over(self, wish: fx.HoldClients | fx.ConfirmHandover | fx.LevelFiles | fx.EndHandover) -> None:
         match wish:
+            case fx.HoldClients(term=term) | fx.LevelFiles(term=term) if self._current is not None:
+                self._reporting.report(HandoverFailed(term, "another plan is in progress"))
             case fx.HoldClients(term=term):
                 self._ask(Job(HOLD, term))
             case fx.LevelFiles(term=term):

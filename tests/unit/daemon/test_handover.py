@@ -185,6 +185,22 @@ def test_a_half_that_is_called_off_is_undone_and_the_patient_looked_at_again(
     play(body)
 
 
+@pytest.mark.parametrize("wish", [fx.HoldClients(7), fx.LevelFiles(7)])
+@pytest.mark.parametrize("kind", [Kind.PROMOTE, Kind.DEMOTE])
+def test_no_half_cuts_a_plan_short_that_is_in_progress(
+    play: Play, kind: Kind, wish: fx.HoldClients | fx.LevelFiles
+) -> None:
+    async def body(room: Room) -> None:
+        room.desk.ask(Job(kind, 7))
+        room.handover.on_message(wish)
+        failed = await room.told()
+        assert isinstance(failed, ev.HandoverFailed)
+        await room.settle()
+        assert room.done == [f"{kind.value} begins"]
+
+    play(body)
+
+
 def test_a_level_standby_is_one_again_for_a_demotion(play: Play) -> None:
     async def body(room: Room) -> None:
         room.handover.on_message(fx.LevelFiles(7))
