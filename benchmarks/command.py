@@ -2,10 +2,12 @@
 
 import typer
 
+from benchmarks.drill import drill
 from benchmarks.election import election
 from benchmarks.hotpath_command import hotpath
 from benchmarks.lease_commands import fence, jitter
 from benchmarks.report import report
+from benchmarks.rpo import rpo
 from benchmarks.scan import scan
 from benchmarks.switchover import switchover
 from benchmarks.takeover_command import takeover
@@ -19,6 +21,8 @@ app.command()(jitter)
 app.command()(scan)
 app.command()(switchover)
 app.command()(report)
+app.command()(drill)
+app.command()(rpo)
 
 
 @app.callback()

@@ -64,6 +64,7 @@ class Kept:
 def make_scratch(scratch: Path, uid: int, gid: int) -> None:
     """Make a scratch directory anew, mfsmaster's own user's; raises OSError, also where a link is in its place."""
     make_directory(scratch.parent)
+    os.chown(scratch.parent, -1, gid)  # whoever cannot search it cannot work below it
     if scratch.is_symlink():
         raise OSError(0, "is a link", str(scratch))
     shutil.rmtree(scratch, ignore_errors=True)

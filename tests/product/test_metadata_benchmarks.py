@@ -1,0 +1,37 @@
+"""The drill and the loss at a crash are measured on a real cluster; how large the figures are, no test asserts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(400)]
+
+ROOT = Path(__file__).parents[2]
+
+
+def measured(tmp_path: Path, *argv: str) -> list[dict[str, Any]]:
+    """Run a measurement and return its raw figures, without what they were measured on."""
+    target = tmp_path / "figures.jsonl"
+    command = [sys.executable, "-m", "benchmarks.command", *argv, "--json", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=380, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()][1:]
+
+
+def test_a_drill_is_measured(tmp_path: Path) -> None:
+    (figure,) = measured(tmp_path, "drill", "--inodes", "10000", "--calm", "2")
+    assert figure["inodes"] >= 9000
+    assert figure["drill"]["outcome"] == "ok"
+    assert figure["drill"]["memory_bytes"] > 1 << 20
+    assert figure["during"]["wakes"] > 0
+
+
+def test_what_a_crash_loses_is_measured(tmp_path: Path) -> None:
+    crash, planned = measured(tmp_path, "rpo", "--crashes", "1", "--planned", "1")
+    assert (crash["how"], planned["how"]) == ("crash", "switchover")
+    assert crash["acknowledged"] > crash["lost"] >= 0
+    assert planned["lost"] == 0
