@@ -65,7 +65,9 @@ class HandoverDesk:
         target = next((m.node_id for m in settings.election.members if m.name == name), 0)
         self._answer = asyncio.get_running_loop().create_future()
         last = self._board.last_transition
-        await asyncio.sleep(patience_ns(realtime_ns(), last.phases if last is not None else {}) / NS_PER_S)
+        phases = last.phases if last is not None else {}
+        wait_ns = patience_ns(realtime_ns(), phases, is_early=settings.election.majority > 1)
+        await asyncio.sleep(wait_ns / NS_PER_S)
         self._moments = {"asked": boottime_ns()}
         self._heartbeat.send(ev.SwitchoverAsked(target))
         try:

@@ -1,9 +1,10 @@
-"""The best moment to begin a switchover: so that the successor serves just before the chunkservers look for a master.
+"""The best moment to begin a switchover: so that the chunkservers look for a master when the successor awaits them.
 
 A chunkserver that has lost its master tries again when the wall clock's seconds are a multiple of its
-MASTER_RECONNECTION_DELAY (5 by default, often set to 1), and clients are let in when the chunkservers are back. A
-successor that is ready just after such a moment waits for the next one; clients that are not held yet notice nothing of
-a few seconds' patience before. How long the successor will take is what this host's own last promotion took.
+MASTER_RECONNECTION_DELAY (5 by default, often set to 1), and clients are let in when the chunkservers are back. Where a
+majority decides, the successor takes the address while mfsmaster loads and lets in then who came meanwhile, so that
+moment is to come in the middle of loading; without, just after it serves. Clients that are not held yet notice nothing
+of a few seconds' patience before. How long loading takes is what this host's own last promotion took.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,11 @@ def promotion_ms(phases: Mapping[str, int]) -> int:
     return sum(phases[name] for name in names[: names.index(FIRST_SERVED) + 1])
 
 
-def patience_ns(now_ns: int, phases: Mapping[str, int]) -> int:
-    """Return how long to wait before beginning; *now_ns* is the wall clock's time."""
-    ahead_ns = (LEAD_MS + promotion_ms(phases) + SPARE_MS) * NS_PER_MS
-    return -(now_ns + ahead_ns) % GRID_NS
+def patience_ns(now_ns: int, phases: Mapping[str, int], *, is_early: bool) -> int:
+    """Return how long to wait before beginning; *now_ns* is the wall clock's time.
+
+    ``is_early``: the successor has the address while it promotes.
+    """
+    promotion = promotion_ms(phases)
+    ahead_ms = LEAD_MS + (promotion // 2 if is_early else promotion + SPARE_MS)
+    return -(now_ns + ahead_ms * NS_PER_MS) % GRID_NS

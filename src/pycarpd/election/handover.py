@@ -20,7 +20,7 @@ from pycarpd.election import roles
 from pycarpd.election.claims import standing_of
 from pycarpd.election.effects import ConfirmHandover, EndHandover, HoldClients, LevelFiles, Stopped, SwitchoverEnded
 from pycarpd.election.events import ClientsHeld, FilesLevel, HandoverConfirmed, HandoverFailed, SwitchoverAsked
-from pycarpd.election.model import Advert, Cause, Role
+from pycarpd.election.model import Advert, Cause, Handover, Role
 from pycarpd.election.node import Node
 from pycarpd.election.peers import Peer
 from pycarpd.election.succession import Handing, Phase
@@ -219,7 +219,7 @@ def _on_confirmed(node: Node, term: int, now_ns: int) -> None:
         _abort(node, "switchover-too-slow", "not done in time: this process was stopped for a while", now_ns)
         return
     cause, node.leaving, node.handing = node.leaving or handing.cause, None, None
-    node.successor = (handing.peer_id, handing.version)
+    node.successor = Handover(handing.peer_id, handing.version)
     if cause is Cause.RESIGNED or (cause is Cause.SWITCHOVER and node.settings.preempt):
         node.raise_demotion(now_ns)  # or it would ask for the role again at once
     node.emit(SwitchoverEnded("", "", handing.peer_id))

@@ -14,7 +14,7 @@ from pycarpd.election.model import Advert, Cause, Flags, Freshness, Handover, Pe
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.standby import Standby
-from pycarpd.election.succession import Handing
+from pycarpd.election.succession import Handing, told_in
 from pycarpd.election.transitions import TRANSITIONS
 from pycarpd.invariant import invariant
 
@@ -132,7 +132,7 @@ class Node:
     handing: Handing | None = None
     leaving: Cause | None = None
     """Why the role is to be given away, by a handover if possible."""
-    successor: tuple[int, int] | None = None
+    successor: Handover | None = None
     """Who goes first after this node's resignation, and what was handed over."""
     hands_over_again_ns: int = 0
     inherits: bool = False
@@ -314,18 +314,11 @@ class Node:
             vote_for=vote_for,
             config_digest=self.settings.config_digest,
             acks=self.peers.acks(),
-            handover=self._told_handover(is_resigning=is_resigning),
+            handover=self.successor if is_resigning else told_in(self.role, self.handing),
             branch=self.persistent.lineage.branch if self.role is Role.MASTER else None,
             advbase=self.settings.advbase,
             advskew=timing.advskew(self.settings.priority, demotion),
         )
-
-    def _told_handover(self, *, is_resigning: bool) -> Handover | None:
-        """Return what is to be said of a handover now."""
-        if is_resigning:
-            return Handover(*self.successor) if self.successor is not None else None
-        told = self.handing.told_version if self.handing is not None and self.handing.role is self.role else None
-        return Handover(self.handing.peer_id, told) if self.handing is not None and told is not None else None
 
     def _told_vote(self) -> tuple[int, int]:
         """Return the vote to be told: one on disk that is not about to be another, or it would be counted on."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from pycarpd.election.model import Cause, Role
+from pycarpd.election.model import Cause, Handover, Role
 
 
 class Phase(Enum):
@@ -51,3 +51,9 @@ class Handing:
                 return self.level_version
             case _:
                 return None
+
+
+def told_in(role: Role, handing: Handing | None) -> Handover | None:
+    """Return what an advert of that role is to say of the handover."""
+    version = handing.told_version if handing is not None and handing.role is role else None
+    return Handover(handing.peer_id, version) if handing is not None and version is not None else None

@@ -384,15 +384,6 @@ class SimNode:
                     self._lose_mfsmaster()
             case fx.AnnounceVip() | fx.Transition() | fx.Stopped() | fx.SwitchoverEnded():
                 pass
-            case _:
-                self._ask_worker(effect)
-
-    def _ask_worker(self, effect: fx.Effect) -> None:
-        match effect:
-            case fx.PreserveFiles():
-                self.host.data.preserved = self.host.data.best
-                if self._worker is not None:
-                    self._worker.look_now()
             case _ if self._worker is not None:
                 self._worker.obey(effect)
 

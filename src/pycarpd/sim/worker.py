@@ -129,6 +129,9 @@ class SimWorker:
         match effect:
             case fx.Persist(persistent=persistent):
                 self.persist(persistent)
+            case fx.PreserveFiles():
+                self._host.data.preserved = self._host.data.best
+                self.look_now()
             case fx.StartPromotion(term=term):
                 self.promote(term)
             case fx.AbortPromotion(term=term):

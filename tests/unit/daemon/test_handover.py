@@ -113,7 +113,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
         return tiny_plan(done, name, request)
 
     monkeypatch.setattr("pycarpd.daemon.plans.build_plan", build)
-    monkeypatch.setattr("pycarpd.daemon.handover.patience_ns", lambda _now_ns, _phases: 0)
+    monkeypatch.setattr("pycarpd.daemon.handover.patience_ns", lambda _now_ns, _phases, **_how: 0)
 
     def run(body: Callable[[Room], Awaitable[None]]) -> None:
         async def main() -> None:

@@ -14,9 +14,10 @@ def test_a_promotion_is_as_long_as_the_last_one(phases: dict[str, int], expected
     assert promotion_ms(phases) == expected_ms
 
 
-@given(now_ns=st.integers(min_value=0, max_value=2**62))
-def test_the_successor_is_ready_just_before_a_multiple_of_the_usual_delay(now_ns: int) -> None:
-    waited_ns = patience_ns(now_ns, PHASES)
+@given(now_ns=st.integers(min_value=0, max_value=2**62), is_early=st.booleans())
+def test_the_chunkservers_look_when_the_successor_awaits_them(now_ns: int, is_early: bool) -> None:
+    waited_ns = patience_ns(now_ns, PHASES, is_early=is_early)
     assert 0 <= waited_ns < GRID_NS
-    ready_ns = now_ns + waited_ns + (LEAD_MS + 415) * NS_PER_MS
-    assert (ready_ns + SPARE_MS * NS_PER_MS) % GRID_NS == 0
+    begins_ns = now_ns + waited_ns + LEAD_MS * NS_PER_MS
+    expected_ns = begins_ns + (207 if is_early else 415 + SPARE_MS) * NS_PER_MS
+    assert expected_ns % GRID_NS == 0
