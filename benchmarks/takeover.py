@@ -7,6 +7,7 @@ chunkservers' one-second reconnection grid, are favoured.
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ SETTLE_S: Final = 1.2
 """Longer than a metalogger keeps changes in its buffer."""
 NS_PER_MS: Final = 1_000_000
 _POLL_S: Final = 0.1
+_STEP: Final = re.compile(r"plan=promote term=(\d+) step=(\S+) verb=run ms=(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Crash:
     serving: int
     errors: int
     trouble: str = ""
+    steps_ms: dict[str, int] = field(default_factory=dict)
+    """How long each step of pycarpd's plan took, in its own words; they explain, and are no figures."""
     kind: str = field(default="crash")
 
 
@@ -109,7 +113,17 @@ def _crash(stand: Stand, name: str, number: int, phase_s: float) -> Crash:
         max(done) if len(done) == len(moments) else None,
         serving,
         len(report.errors),
+        steps_ms=_steps(stand, seen.new_owner) if name.startswith("pycarpd") else {},
     )
+
+
+def _steps(stand: Stand, host: str | None) -> dict[str, int]:
+    """Return the steps of the newest promotion in a host's log."""
+    if host is None:
+        return {}
+    found = _STEP.findall(stand.cluster.daemons.log(host).read_text(errors="replace"))
+    newest = max((int(term) for term, _step, _ms in found), default=0)
+    return {step: int(ms) for term, step, ms in found if int(term) == newest}
 
 
 def _seen(stand: Stand, capture: Capture, writer: Writer, began_ns: int) -> Takeover:

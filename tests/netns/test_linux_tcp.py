@@ -159,6 +159,10 @@ def test_the_gate_drops_the_port_of_the_vip_only_and_opens_again() -> None:
                 assert refused_or_dropped(lab, "192.0.2.1") == "refused"
                 with lab.inside("a"):
                     assert gate.open() is None
+                    assert gate.is_closed() is False
+                assert refused_or_dropped(lab, address) == "refused"
+                with lab.inside("a"):
+                    assert gate.remove() is None
                     assert gate.open() is None
                     assert gate.is_closed() is False
                 assert refused_or_dropped(lab, address) == "refused"

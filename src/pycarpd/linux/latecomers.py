@@ -9,6 +9,7 @@ but the second.
 
 import socket
 import struct
+import threading
 from dataclasses import dataclass
 
 from pycarpd.linux.bpf import attach_filter, syn_filter
@@ -70,13 +71,14 @@ class Latecomers:
         if channel is None:
             return Released(0, None)
         count, fault = 0, None
-        with channel:
-            for packet in _drained(channel):
-                try:
-                    channel.sendto(packet, _LOOPBACK)
-                    count += 1
-                except OSError as error:
-                    fault = SystemFault.of("put a SYN back", error)
+        for packet in _drained(channel):
+            try:
+                channel.sendto(packet, _LOOPBACK)
+                count += 1
+            except OSError as error:
+                fault = SystemFault.of("put a SYN back", error)
+        # Closing waits until no processor can see the socket any more: some tens of milliseconds that nobody needs.
+        threading.Thread(target=channel.close, name="close", daemon=True).start()
         return Released(count, fault)
 
     def close(self) -> None:

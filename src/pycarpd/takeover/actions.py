@@ -114,9 +114,15 @@ def open_gates(context: Context, _cancel: threading.Event) -> StepFault | None:
     return StepFault("GATE_NOT_OPENED", str(faults[0])) if faults else None
 
 
+def remove_gates(context: Context, _cancel: threading.Event) -> StepFault | None:
+    """Let clients in and leave nothing of the gates, which takes the kernel a while; gone already is success."""
+    faults = [fault for gate in context.gates if (fault := gate.remove()) is not None]
+    return StepFault("GATE_NOT_REMOVED", str(faults[0])) if faults else None
+
+
 def undo_close_gates(context: Context) -> StepFault | None:
     """Undo close_gates(); a gate that does not open now is logged and opens itself within seconds."""
-    fault = open_gates(context, threading.Event())
+    fault = remove_gates(context, threading.Event())
     if fault is not None:
         logger.warning("gate not opened detail=%s", fault.detail)
     return None
@@ -148,6 +154,7 @@ def take_files_back(context: Context) -> StepFault | None:
     return take_back(context.settings.data_path, context.archive)
 
 
-def prune_kept(context: Context, _cancel: threading.Event) -> StepFault | None:
-    """Bound the archives and preserved copies."""
+def prune_kept(context: Context, cancel: threading.Event) -> StepFault | None:
+    """Bound the archives and preserved copies; an open gate's empty tables go too."""
+    remove_gates(context, cancel)
     return prune(context.settings.data_path, context.settings.keep, context.request.realtime_ns)

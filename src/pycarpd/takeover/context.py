@@ -35,7 +35,10 @@ class Gate(Protocol):
         """Let new connections to the held ports in; returns None or a value that says why they are not."""
 
     def open(self) -> object | None:
-        """Open the gate; returns None or a value that says why it could not be opened."""
+        """Open the gate at once; returns None or a value that says why it could not be opened."""
+
+    def remove(self) -> object | None:
+        """Open the gate and leave nothing of it; returns None or a value that says why not."""
 
 
 class Waiting(Protocol):

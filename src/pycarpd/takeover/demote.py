@@ -58,7 +58,7 @@ def _stop_steps() -> tuple[ContextStep, ...]:
             actions.kill_mfsmaster,
             checks=actions.mfsmaster_is_gone,
         ),
-        ContextStep(StepSpec("remove-gate", actions.QUICK_TIMEOUT_NS, on_failure=report), actions.open_gates),
+        ContextStep(StepSpec("remove-gate", actions.QUICK_TIMEOUT_NS, on_failure=report), actions.remove_gates),
         ContextStep(
             StepSpec("stop-companions", actions.COMPANION_TIMEOUT_NS, on_failure=report),
             actions.stop_companions,
