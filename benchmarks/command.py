@@ -4,6 +4,7 @@ import typer
 
 from benchmarks.drill import drill
 from benchmarks.election import election
+from benchmarks.everything import everything
 from benchmarks.hotpath_command import hotpath
 from benchmarks.lease_commands import fence, jitter
 from benchmarks.report import report
@@ -21,6 +22,7 @@ app.command()(jitter)
 app.command()(scan)
 app.command()(switchover)
 app.command()(report)
+app.command("all")(everything)
 app.command()(drill)
 app.command()(rpo)
 
