@@ -5,14 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pycarpd.election import hearing, quorum, roles, support
-from pycarpd.election.effects import RenewLease
+from pycarpd.election import freshness, hearing, lineage, orders, quorum, roles, support
+from pycarpd.election.effects import Persist, RenewLease
 from pycarpd.election.elector import Elector
-from pycarpd.election.events import AdvertHeard, DemotionFinished, StatePersisted
-from pycarpd.election.model import Advert, Arbiter, Cause, Persistent, Role
+from pycarpd.election.events import AdvertHeard, DemotionFinished, OperatorCommand, StandbyMade, StatePersisted
+from pycarpd.election.model import Advert, Arbiter, Cause, Freshness, Persistent, Role
 from pycarpd.election.node import Node
 from pycarpd.election.peers import Peer
 from pycarpd.election.settings import ElectionSettings
+from pycarpd.election.standby import Files
 from pycarpd.sim import plans, worker
 from pycarpd.sim.files import DataPath
 from pycarpd.sim.host import Host
@@ -59,6 +60,33 @@ def _same(duration_ns: int) -> int:
     return duration_ns
 
 
+def _by_version_alone(one: Freshness, other: Freshness) -> bool:
+    return one.version > other.version
+
+
+def _never_foreign(node: Node, lineage_term: int, found: Freshness) -> None:
+    node.standby.files = Files.LEAD_UP
+    del lineage_term, found
+
+
+def _lineage_of_whom_it_hears(node: Node, found: Freshness) -> int:
+    del found
+    theirs = node.standby.theirs
+    return theirs.lineage or 0 if theirs is not None else 0
+
+
+def _pause_in_memory(node: Node, command: OperatorCommand, now_ns: int) -> None:
+    _ON_COMMAND(node, command, now_ns)
+    node.effects = [e for e in node.effects if not isinstance(e, Persist)]
+
+
+def _tried_once(node: Node, event: StandbyMade, now_ns: int) -> None:
+    if event.is_ok:
+        _ON_STANDBY_MADE(node, event, now_ns)
+    else:
+        node.standby.retry_ns = None
+
+
 def _nothing(*_: Any, **__: Any) -> None:
     """Do nothing."""
 
@@ -90,7 +118,7 @@ def _lease_from_now(node: Node, now_ns: int) -> None:
 
 def _vote_unwritten(node: Node, event: AdvertHeard, now_ns: int) -> bool:
     advert = event.advert
-    if node.is_paused or not quorum.may_vote_for(node, advert, now_ns):
+    if not quorum.may_vote_for(node, advert, now_ns):
         return False
     vote = {"vote_term": advert.term, "vote_for": advert.node_id}
     node.persistent = replace(node.persistent, term=max(node.persistent.term, advert.term), **vote)
@@ -175,13 +203,20 @@ def _still_ready(self: Elector, may_restart: bool, now_ns: int) -> None:
     self._node.is_ready = was_ready
 
 
-def _kept_while_demoting(self: SimWorker, term: int, *, has_successor: bool = False) -> None:
-    del has_successor
+def _kept_while_demoting(self: SimWorker, term: int, *, has_successor: bool = False, is_foreign: bool = False) -> None:
+    del has_successor, is_foreign
     self._reporting.report(DemotionFinished(term))
 
 
 def _may_always_promote(node: Node, _now_ns: int) -> bool:
     return not node.faults and not node.is_stopping
+
+
+def _may_promote_paused(node: Node, now_ns: int) -> bool:
+    was_paused, node.is_paused = node.is_paused, False
+    may_promote: bool = _MAY_PROMOTE(node, now_ns)
+    node.is_paused = was_paused
+    return may_promote
 
 
 def _one_more(peer: Peer, node_id: int, nonce: int) -> int:
@@ -210,6 +245,8 @@ def _claim_again(node: Node, term: int, now_ns: int) -> None:
     _CLAIM_TERM(node, max(1, term - 1), now_ns)
 
 
+_ON_COMMAND = orders.on_command
+_ON_STANDBY_MADE = lineage.on_standby_made
 _ON_SUPPORT = support.on_support
 _ON_ELECTED = support._on_elected
 _ANSWER_UNPROVEN = hearing._answer_unproven
@@ -219,6 +256,7 @@ _CLAIM_TERM = roles.claim_term
 _ON_MFSMASTER_LOST = Elector._on_mfsmaster_lost
 _ACKNOWLEDGED = Peer.acknowledged
 _HANDLE = Elector.handle
+_MAY_PROMOTE = Node.may_promote
 
 BUGS: tuple[Bug, ...] = (
     Bug("no guard for drift", ((quorum, "shrunk", _same), (quorum, "stretched", _same))),
@@ -257,6 +295,12 @@ BUGS: tuple[Bug, ...] = (
     Bug("a host that proves nothing assembles all the same", ((Host, "refusal", property(lambda _host: "")),)),
     Bug("nobody looks what mfsmaster serves", ((plans, "WORK", plans.WORK | {"probe": _no_step}),)),
     Bug("files are not preserved before they are displaced", ((plans, "WORK", plans.WORK | {"preserve": _no_step}),)),
+    Bug("a higher version of an older lineage wins", ((freshness, "_is_beyond", _by_version_alone),)),
+    Bug("no standby's files are foreign", ((lineage, "_judge", _never_foreign),)),
+    Bug("files are of whatever lineage is heard of", ((lineage, "_followed_lineage", _lineage_of_whom_it_hears),)),
+    Bug("a pause is forgotten by a restart", ((orders, "on_command", _pause_in_memory),)),
+    Bug("a standby that cannot be made one is not tried again", ((lineage, "on_standby_made", _tried_once),)),
+    Bug("a paused node opens terms", ((Node, "may_promote", _may_promote_paused),)),
     Bug("a lost master's files are not preserved", ((roles, "lose_master", _lose_quietly),)),
     Bug("what a crash has left half done stays so", ((worker, "open_plan", _nothing),)),
     Bug("an undone plan leaves the files in the archive", ((DataPath, "take_back", _nothing),)),

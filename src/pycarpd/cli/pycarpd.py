@@ -12,7 +12,7 @@ import typer
 
 from pycarpd.cli.check import check_host, show_findings
 from pycarpd.cli.common import HELP_SETTINGS, ExitCode, tell, write_line
-from pycarpd.cli.simulate import simulate
+from pycarpd.cli.simulate import SIMULATE_EPILOG, simulate
 from pycarpd.config import DEFAULT_PATH
 from pycarpd.control.reports import Report, Severity, report, worst
 from pycarpd.wire.keys import KEY_BYTES_MIN, generate_key_line
@@ -107,7 +107,7 @@ def keygen(
         _fail(fault)
 
 
-app.command(short_help="Rehearse clusters under faults in virtual time.")(simulate)
+app.command(short_help="Rehearse clusters under faults in virtual time.", epilog=SIMULATE_EPILOG)(simulate)
 
 
 @app.command("systemd-unit")

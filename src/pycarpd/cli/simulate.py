@@ -4,7 +4,8 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from itertools import islice
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from pycarpd.cli.render import make_console
 from pycarpd.election.model import Arbiter
 from pycarpd.sim import coverage, shrink
 from pycarpd.sim.rehearsal import Result, draw, perform
+from pycarpd.sim.world import WorldOptions
 
 SEEDS_MAX = 10_000_000
 JOBS_MAX = 256
@@ -26,6 +28,45 @@ SHRUNK_MAX = 3
 NS_PER_MS = 1_000_000
 COMPLETE_FROM = 3000
 """From how many seeds on a branch that never occurred is told as a fault of the rehearsal."""
+
+
+SIMULATE_EPILOG = f"""\b
+WHAT IS TOLD
+  A progress bar with the time that is left, then the share of seeds in which each fault, change of role and rare
+  branch occurred. Of each broken rule its seed, its name (S1 to S13 are the safety rules, P1 pauses, L1 and L2 that
+  somebody serves in the end, B1 a bug that was noticed) and the smallest list of faults found that breaks it too,
+  with all that happened.
+
+\b
+EXIT STATUS
+  0  no rule was broken
+  1  a rule was broken, or in {COMPLETE_FROM} seeds or more something that was to be rehearsed never occurred
+  2  wrong usage
+
+\b
+EXAMPLES
+  pycarpd simulate --seeds 20000 --jobs 2
+  pycarpd simulate --seeds 5000 --first 20000 --arbiter none
+  pycarpd simulate --seed 4711 --transcript
+"""
+
+
+class Umpire(Enum):
+    """Who decides in the rehearsed clusters."""
+
+    DRAWN = "drawn"
+    MAJORITY = "majority"
+    NONE = "none"
+
+
+def umpires() -> dict[Umpire, Arbiter | None]:
+    """Return whom each word means; None: the seed draws it."""
+    return {Umpire.DRAWN: None, Umpire.MAJORITY: Arbiter.MAJORITY, Umpire.NONE: Arbiter.NONE}
+
+
+def option_of(arbiter: Arbiter | None) -> str:
+    """Return the option that rehearses a seed again as it was."""
+    return "" if arbiter is None else f" --arbiter {arbiter.value}"
 
 
 @dataclass(slots=True)
@@ -50,7 +91,7 @@ class Account:
             self.failures.append(result)
 
 
-def rehearse_all(seeds: range, arbiter: Arbiter, jobs: int) -> Iterator[list[Result]]:
+def rehearse_all(seeds: range, arbiter: Arbiter | None, jobs: int) -> Iterator[list[Result]]:
     """Rehearse the seeds in chunks, in *jobs* processes; a chunk's results come when it is done."""
     chunks = (seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK))
     if jobs == 1:
@@ -62,36 +103,47 @@ def rehearse_all(seeds: range, arbiter: Arbiter, jobs: int) -> Iterator[list[Res
             yield from pool.map(rehearse, batch, [arbiter] * len(batch))
 
 
-def rehearse(seeds: range, arbiter: Arbiter) -> list[Result]:
-    """Rehearse some seeds."""
-    return [perform(draw(seed, arbiter)) for seed in seeds]
+def rehearse(seeds: range, arbiter: Arbiter | None) -> list[Result]:
+    """Rehearse some seeds; of those that broke no rule nobody wants to read the history."""
+    results = (perform(draw(seed, arbiter)) for seed in seeds)
+    return [result if result.violation else replace(result, history=()) for result in results]
 
 
 def simulate(
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, help="Rehearse this one, and tell it.")
+        int | None, typer.Option("--seed", metavar="N", min=0, help="Rehearse this one alone, and tell it.")
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, max=SEEDS_MAX, help="How many.")] = 1000,
     first: Annotated[int, typer.Option("--first", metavar="N", min=0, help="The first seed.")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=0, max=JOBS_MAX, help="Processes; 0: all.")] = 0,
-    arbiter: Annotated[Arbiter, typer.Option("--arbiter", help="Who decides.")] = Arbiter.MAJORITY,
-    transcript: Annotated[bool, typer.Option("--transcript", help="With --seed: tell what happened.")] = False,
+    arbiter: Annotated[Umpire, typer.Option("--arbiter", help="Who decides; drawn: the seed says.")] = Umpire.DRAWN,
+    transcript: Annotated[
+        bool, typer.Option("--transcript", help="With --seed: tell every fault and change of role.")
+    ] = False,
 ) -> None:
     """Rehearse clusters in virtual time, their faults drawn from seeds, and check every rule after every event.
 
-    Exits 1 when a rule was broken; each broken seed is told with the command that plays it again.
+    Each seed is a cluster of its own: how many nodes and witnesses, who decides, how fast disks and clocks are, which
+    versions take part, and some kinds of faults with their moments: lost, late, doubled, replayed and forged adverts,
+    cuts in one direction or two, stopped processes, machines that stand still with their clocks, power that is lost in
+    the middle of a write, steps that fail or hang, operators. The real election, codec and takeover runner run on
+    simulated hosts, and what is checked is what is true there: whose address answers, which files lie where. Then a
+    majority is mended, and has to converge within a bound that follows from the settings.
+
+    The same seed gives the same rehearsal. Nothing on this host is touched.
     """
+    decides = umpires()[arbiter]
     if seed is not None:
-        _tell_one(seed, arbiter, is_long=transcript)
+        _tell_one(seed, decides, is_long=transcript)
         return
-    account = _campaign(range(first, first + seeds), arbiter, jobs or os.cpu_count() or 1)
-    _tell_shares(account, arbiter)
-    _tell_failures(account, arbiter)
-    if account.failures:
+    account = _campaign(range(first, first + seeds), decides, jobs or os.cpu_count() or 1)
+    never = _tell_shares(account, decides)
+    _tell_failures(account, decides)
+    if account.failures or (never and account.seeds >= COMPLETE_FROM):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _campaign(seeds: range, arbiter: Arbiter, jobs: int) -> Account:
+def _campaign(seeds: range, arbiter: Arbiter | None, jobs: int) -> Account:
     account = Account()
     columns = (TextColumn("rehearsals"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, TimeRemainingColumn(), console=make_console(to_stderr=True)) as progress:
@@ -103,24 +155,32 @@ def _campaign(seeds: range, arbiter: Arbiter, jobs: int) -> Account:
     return account
 
 
-def _tell_one(seed: int, arbiter: Arbiter, *, is_long: bool) -> None:
+def _tell_one(seed: int, arbiter: Arbiter | None, *, is_long: bool) -> None:
     console = make_console()
     scenario, result = shrink.shrink(seed, arbiter)
     if not result.violation:
         console.print(f"seed {seed}: no rule was broken; converged after {result.converged_ns / NS_PER_MS:.0f} ms")
         if is_long:
-            console.print("\n".join(shrink.describe(scenario.moments)), highlight=False)
+            console.print("\n".join(result.history), highlight=False, soft_wrap=True)
         return
     console.print(f"seed {seed}: {result.violation}", highlight=False, soft_wrap=True)
-    console.print(f"{scenario.options.nodes} nodes; faults needed:")
+    console.print(f"{_cluster(scenario.options)}; faults needed:", highlight=False)
     console.print("\n".join(shrink.describe(scenario.moments)) or "none", highlight=False)
     console.print("what happened:")
     console.print("\n".join(result.history), highlight=False, soft_wrap=True)
     raise typer.Exit(ExitCode.FAILED)
 
 
-def _tell_shares(account: Account, arbiter: Arbiter) -> None:
-    table = Table("what occurred", "share of seeds", title=f"{account.seeds} rehearsals, arbiter {arbiter.value}")
+def _cluster(options: WorldOptions) -> str:
+    witnesses = f", {len(options.witnesses)} of them witnesses" if options.witnesses else ""
+    preempting = ", preempting" if options.preempt else ""
+    return f"{options.nodes} nodes{witnesses}, arbiter {options.arbiter.value}{preempting}"
+
+
+def _tell_shares(account: Account, arbiter: Arbiter | None) -> list[str]:
+    """Show how often what occurred; return what never did, though it should."""
+    who = "drawn" if arbiter is None else arbiter.value
+    table = Table("what occurred", "share of seeds", title=f"{account.seeds} rehearsals, arbiter {who}")
     never = []
     for name, share in coverage.shares(account.counted, account.seeds, arbiter):
         table.add_row(name, f"{share:.2%}")
@@ -137,18 +197,19 @@ def _tell_shares(account: Account, arbiter: Arbiter) -> None:
             f"two served at once after a host's clock had stood still: in {account.exposed} rehearsals, "
             f"for {account.exposure_max_ns / NS_PER_MS:.0f} ms at most (see README: frozen virtual machines)"
         )
+    return never
 
 
-def _tell_failures(account: Account, arbiter: Arbiter) -> None:
+def _tell_failures(account: Account, arbiter: Arbiter | None) -> None:
     console = make_console()
     if not account.failures:
         console.print(f"no rule was broken in {account.seeds} rehearsals")
         return
     for result in account.failures:
         console.print(f"seed {result.seed}: {result.violation[:200]}", highlight=False, soft_wrap=True)
-        console.print(f"  pycarpd simulate --seed {result.seed} --arbiter {arbiter.value}", highlight=False)
+        console.print(f"  pycarpd simulate --seed {result.seed}{option_of(arbiter)}", highlight=False)
     for result in account.failures[:SHRUNK_MAX]:
         scenario, smaller = shrink.shrink(result.seed, arbiter)
-        console.print(f"seed {result.seed} with {len(scenario.moments)} faults:")
+        console.print(f"seed {result.seed}: {_cluster(scenario.options)}, with {len(scenario.moments)} faults:")
         lines = [*shrink.describe(scenario.moments), *smaller.history]
         console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -147,10 +147,14 @@ class MfsmasterLost:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessKnown:
-    """What this host's own files prove; ``why_not`` is empty when the host could be promoted from them."""
+    """What this host's own files prove; ``why_not`` is empty when the host could be promoted from them.
+
+    Not ``has_files``: there are none at all.
+    """
 
     freshness: Freshness | None
     why_not: str
+    has_files: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,11 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
     if node.role is not Role.BACKUP:
         if node.role in (Role.INIT, Role.FAULT, Role.DEMOTING):
             node.master_id = advert.node_id
+        if node.role is Role.FAULT and advert.role is Role.MASTER:
+            if node.standby.is_of(advert.node_id, advert.term):
+                node.standby.heard(advert)
+            else:
+                lineage.notice(node, advert, now_ns)
         return
     if node.settings.majority > 1 and not _grants(node, event, now_ns):
         return
@@ -183,6 +188,7 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
             node.has_asked = False
             node.asks_again_ns = now_ns + node.settings.demotion_half_life_ns
     elif advert.role is Role.MASTER:
+        node.standby.heard(advert)
         node.quiet = None
     node.send(now_ns)
 

@@ -28,12 +28,18 @@ SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
 
 def follow(node: Node, advert: Advert, now_ns: int) -> None:
     """Begin to follow a mastership: what is here may have to make room for its files."""
-    is_recent = now_ns - node.quiet_ns <= QUIET_MAX_NS
-    node.standby = Standby(advert.node_id, advert.term, before=node.quiet if is_recent else None)
+    notice(node, advert, now_ns)
     node.standby.retry_ns = now_ns + RETRY_MAX_NS  # for a plan whose end is not heard of
-    node.quiet = None
     node.has_old_news = True
     node.emit(StartDemotion(advert.term, advert.node_id))
+
+
+def notice(node: Node, advert: Advert, now_ns: int) -> None:
+    """Note whose files this host's metalogger follows from now on, whether or not this node takes part."""
+    is_recent = now_ns - node.quiet_ns <= QUIET_MAX_NS
+    node.standby = Standby(advert.node_id, advert.term, before=node.quiet if is_recent else None)
+    node.standby.heard(advert)
+    node.quiet = None
 
 
 def begin(node: Node) -> None:
@@ -51,7 +57,7 @@ def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
     node.why_not = event.why_not
     if event.freshness is None:
         node.freshness = None
-        if node.standby.is_made and node.standby.files is not Files.FOREIGN:
+        if not event.has_files and node.standby.is_made:
             node.standby.files = Files.ITS_OWN  # nothing is here, so what comes is the master's
     elif node.role in SERVING_ROLES:
         _note_serving(node, event.freshness, now_ns)
@@ -98,6 +104,7 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     kept = node.persistent.lineage
     if kept.term and (found.metaid != kept.metaid or found.version < kept.version):
         node.persist(lineage=Lineage(0, found.metaid, found.version))
+        node.standby.files = Files.UNJUDGED
     tagged = replace(found, lineage=node.persistent.lineage.term)
     if _is_quiet(node):
         node.quiet, node.quiet_ns = tagged, now_ns
@@ -112,37 +119,40 @@ def _is_quiet(node: Node) -> bool:
     """Tell whether nobody serves as far as is known here: no metalogger has got anything lately."""
     master = node.peers.get(node.master_id)
     is_promoting = master is not None and master.advert is not None and master.advert.role is Role.PROMOTING
-    return node.role is Role.BACKUP and (node.is_master_lost or is_promoting)
+    return node.role in (Role.BACKUP, Role.FAULT) and (node.is_master_lost or is_promoting)
 
 
 def _followed_lineage(node: Node, found: Freshness) -> int:
     """Judge the files against the master that is followed; return the lineage that they are of for sure, or 0."""
-    standby, master = node.standby, node.peers.get(node.standby.master_id)
-    advert = master.advert if master is not None else None
-    if node.role is not Role.BACKUP or advert is None or node.is_master_lost:
+    standby, theirs = node.standby, node.standby.theirs
+    if node.role not in (Role.BACKUP, Role.FAULT) or theirs is None or theirs.lineage is None:
         return 0
-    theirs = advert.freshness
-    is_serving = advert.role is Role.MASTER and standby.is_of(advert.node_id, advert.term)
-    if not is_serving or theirs is None or theirs.lineage is None or theirs.metaid != found.metaid:
+    if theirs.metaid != found.metaid:
         return 0
-    if standby.files is Files.UNJUDGED and standby.is_made:
-        _judge(node, advert, theirs, found)
-    has_arrived = advert.branch is not None and found.version >= advert.branch.version
-    is_followed = standby.files is Files.ITS_OWN or (standby.files is Files.LEAD_UP and has_arrived)
-    return theirs.lineage if is_followed else 0
+    if standby.files is Files.UNJUDGED and (standby.is_made or not _is_followed(node)):
+        _judge(node, theirs.lineage, found)
+    if standby.files is Files.ITS_OWN and standby.branch is None:
+        return theirs.lineage
+    has_arrived = standby.branch is not None and found.version >= standby.branch.version
+    return theirs.lineage if standby.files in (Files.ITS_OWN, Files.LEAD_UP) and has_arrived else 0
 
 
-def _judge(node: Node, advert: Advert, theirs: Freshness, found: Freshness) -> None:
-    standby, branch = node.standby, advert.branch
-    if found.lineage == theirs.lineage:
+def _is_followed(node: Node) -> bool:
+    """Tell whether a plan makes, or has made, this host a standby of a master that is there."""
+    return node.role is Role.BACKUP and bool(node.standby.master_id) and not node.is_master_lost
+
+
+def _judge(node: Node, lineage: int, found: Freshness) -> None:
+    standby, branch = node.standby, node.standby.branch
+    if found.lineage == lineage:
         standby.files = Files.ITS_OWN
     elif not node.persistent.lineage.metaid:
-        standby.files = Files.LEAD_UP if found.version <= theirs.version else Files.UNJUDGED
+        standby.files = Files.LEAD_UP
     elif branch is not None:
         looks = [found] if standby.before is None else [found, standby.before]
         leads_up = any(each.lineage == branch.lineage and each.version <= branch.version for each in looks)
         standby.files = Files.LEAD_UP if leads_up else Files.FOREIGN
-    if standby.files is Files.FOREIGN:
+    if standby.files is Files.FOREIGN and _is_followed(node):
         standby.is_made = False
         node.has_old_news = True
         node.emit(StartDemotion(standby.term, standby.master_id, is_foreign=True))

@@ -26,7 +26,7 @@ BLIND_EXTENSIONS_MAX = 20
 """How often in a row a node that lost adverts waits for the next ones: a flood delays a failover, and no more."""
 SERVED_VERSIONS_MAX = 32
 """How many of the versions that it has served a master remembers; it looks twice a second."""
-HANDOVER_LAG_NS = 5_000_000_000
+HANDOVER_LAG_NS = 3_000_000_000
 """A standby that asks to take over has at least what the master had so long ago."""
 OLD_NEWS = "its files make room for those of a new master"
 HANDOVER_REPEAT_NS = 50_000_000

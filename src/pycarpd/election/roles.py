@@ -26,7 +26,7 @@ def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
     node.election_deadline_ns = None
     node.hold_ns = 0
     node.successor = None
-    node.standby = Standby()
+    node.standby = Standby() if cause is Cause.DEMOTED else node.standby.remembered()
     node.has_old_news = has_missed_writes
     node.listen_deadline_ns = None
     expect_master(node, 0, now_ns + node.master_down_ns(now_ns))
@@ -163,6 +163,7 @@ def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     node.adopts = node.has_asked = node.has_early_address = False
     node.wants_address_for = 0
     node.served_versions.clear()
+    node.standby = Standby()
     if cause is Cause.PROMOTION_READY:
         lineage.begin(node)
     node.master_id = node.settings.node_id

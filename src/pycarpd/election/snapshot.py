@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pycarpd.election.model import Arbiter, Freshness, Role
 from pycarpd.election.node import Fault, Node
 from pycarpd.election.peers import Peer
+from pycarpd.election.standby import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Snapshot:
     live_members: int
     """Members heard of lately, this one included; how long a demoted node would wait has no say in it."""
     adopts: bool
+    has_foreign_files: bool
+    """Whether its files hold, or may hold, changes that the last master never had."""
 
 
 def snapshot_of(node: Node, now_ns: int) -> Snapshot:
@@ -45,4 +48,5 @@ def snapshot_of(node: Node, now_ns: int) -> Snapshot:
         peers=node.peers.all(),
         live_members=1 + len(node.peers.live(now_ns, node.silence_ns() + node.settings.interval_ns)),
         adopts=node.adopts and node.role is Role.PROMOTING,
+        has_foreign_files=node.standby.files is Files.FOREIGN,
     )

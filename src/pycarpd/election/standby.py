@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from pycarpd.election.model import Freshness
+from pycarpd.election.model import Advert, Branch, Freshness
 
 RETRY_NS = 1_000_000_000
 RETRY_MAX_NS = 60_000_000_000
@@ -21,14 +21,16 @@ class Files(Enum):
 
 @dataclass(slots=True)
 class Standby:
-    """One mastership as it is followed here; ``master_id`` 0: none is.
+    """One mastership as it is followed here; ``master_id`` 0: none is at present.
 
-    ``before`` is what was here when nobody served, just before. ``is_made``: the plan that stops what must not run here
-    is over.
+    ``theirs`` and ``branch`` are what its master last said of its files. ``before`` is what was here when nobody
+    served, just before. ``is_made``: the plan that stops what must not run here is over.
     """
 
     master_id: int = 0
     term: int = 0
+    theirs: Freshness | None = None
+    branch: Branch | None = None
     before: Freshness | None = None
     files: Files = Files.UNJUDGED
     is_made: bool = False
@@ -38,6 +40,14 @@ class Standby:
     def is_of(self, master_id: int, term: int) -> bool:
         """Tell whether this is that node's mastership of that term."""
         return (self.master_id, self.term) == (master_id, term)
+
+    def heard(self, advert: Advert) -> None:
+        """Take in what the master says of its files."""
+        self.theirs, self.branch = advert.freshness, advert.branch
+
+    def remembered(self) -> "Standby":
+        """Return what is still true when nobody is followed any more."""
+        return Standby(theirs=self.theirs, branch=self.branch, before=self.before)
 
     def fail(self, now_ns: int) -> None:
         """Plan another attempt, later each time."""

@@ -20,7 +20,14 @@ BY_ONE_ARBITER: dict[tuple[Role, Cause], Arbiter] = {
     (Role.MASTER, Cause.LEASE_LOST): Arbiter.MAJORITY,
     (Role.MASTER, Cause.LATE_WAKE): Arbiter.NONE,
 }
+FREQUENT = (
+    "a standby was left as it is",
+    "a standby was made anew",
+    "a standby could not be made one",
+    "a paused node came back paused",
+)
 BRANCHES = (
+    *FREQUENT,
     "power was lost at a write",
     "a step was cancelled",
     "the heartbeat did not answer for the address",
@@ -51,11 +58,26 @@ MAJORITY_BRANCHES = (
     "a vote refused: the voter has promised itself",
     "a voter came back bound by its promise",
     "a lease was asked for a hold",
+    "a vote refused: a higher version of an older lineage",
+    "a standby's files were no part of the master's lineage",
+    "two served at once after a host had stood still",
+)
+CLUSTERS = (
+    "a cluster of 2, 0 of them witnesses",
+    "a cluster of 3, 0 of them witnesses",
+    "a cluster of 3, 1 of them witnesses",
+    "a cluster of 5, 0 of them witnesses",
+    "a cluster of 5, 2 of them witnesses",
+    "a node of another version: older",
+    "a node of another version: newer",
 )
 
 
-def expected(arbiter: Arbiter) -> tuple[str, ...]:
-    """Return the marks that a campaign of some thousand seeds has to have."""
+def expected(arbiter: Arbiter | None) -> tuple[str, ...]:
+    """Return the marks that a campaign of some thousand seeds has to have; without *arbiter*, one that draws it."""
+    if arbiter is None:
+        both = (*expected(Arbiter.MAJORITY), *expected(Arbiter.NONE), "a cluster without an arbiter")
+        return tuple(dict.fromkeys(both))
     rows = [
         f"{was.name} -> {role.name}: {cause.value}"
         for (was, cause), role in TRANSITIONS.items()
@@ -64,10 +86,10 @@ def expected(arbiter: Arbiter) -> tuple[str, ...]:
     faults = [f"fault: {fault.__name__}" for fault in FAULTS]
     has_votes = arbiter is Arbiter.MAJORITY
     branches = [b for b in BRANCHES if has_votes or not b.startswith("left behind")]
-    return (*faults, *rows, *branches, *(MAJORITY_BRANCHES if has_votes else ()))
+    return (*CLUSTERS, *faults, *rows, *branches, *(MAJORITY_BRANCHES if has_votes else ()))
 
 
-def shares(counted: Counter[str], seeds: int, arbiter: Arbiter) -> list[tuple[str, float]]:
+def shares(counted: Counter[str], seeds: int, arbiter: Arbiter | None) -> list[tuple[str, float]]:
     """Return each mark, expected or met, with the share of seeds in which it occurred."""
     names = dict.fromkeys((*expected(arbiter), *sorted(counted)))
     return [(name, counted[name] / max(1, seeds)) for name in names]

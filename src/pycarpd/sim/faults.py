@@ -263,7 +263,8 @@ def forge(world: World, node: SimNode, rng: Random) -> None:
 def lose_newest(world: World, node: SimNode, rng: Random) -> None:
     """Let a serving host write many lines that no metalogger gets, and cut it off or lose it at once."""
     server = next(iter(world.servers()), node)
-    server.host.data.write(server.host.serving_term, rng.randint(1, UNREPLICATED_MAX))
+    if server.serves:
+        server.host.data.write(server.host.serving_term, rng.randint(1, UNREPLICATED_MAX))
     (isolate if _is_heads(rng) else crash)(world, server, rng)
 
 

@@ -117,6 +117,8 @@ class PromiseKeeper:
     known: dict[str, Freshness | None] = field(default_factory=dict)
     copies: dict[int, Copy | None] = field(default_factory=dict)
     """What truly lay on a host when it last looked."""
+    heard: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+    """The terms whose masters a life of a node has heard: what its metalogger got from others it cannot know."""
     votes: dict[str, tuple[int, int]] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
     newest: dict[tuple[str, int, int], tuple[int, int]] = field(default_factory=dict)
@@ -135,6 +137,8 @@ class PromiseKeeper:
             self.copies[node.member.node_id] = node.host.data.best
         elif isinstance(event, ev.AdvertHeard):
             self._note_release(node, event.advert, is_proven=event.is_proven)
+            if event.is_proven and event.advert.role is Role.MASTER:
+                self.heard.setdefault((node.name, node.host.epoch), set()).add(event.advert.term)
         for effect in effects:
             match effect:
                 case fx.Send(advert=advert):
@@ -199,6 +203,10 @@ class PromiseKeeper:
         """Hold the vote against what truly lies on both hosts; a version that knows no lineages cannot do better."""
         own, theirs = self.copies.get(node.member.node_id), self.copies.get(vote)
         if own is None or theirs is None or node.is_among_older:
+            return
+        is_known = own.standing[0] in self.heard.get((node.name, node.host.epoch), ())
+        snapshot = node.snapshot
+        if not is_known or (snapshot is not None and snapshot.has_foreign_files):
             return
         require(theirs.standing >= own.standing, f"S6: a voter has {own} and elects {theirs}", node)
 

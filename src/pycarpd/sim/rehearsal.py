@@ -133,7 +133,7 @@ def perform(scenario: Scenario) -> Result:
     return Result(
         scenario.seed,
         violation,
-        tuple(world.history) if violation else (),
+        tuple(world.history),
         world.marks,
         reachability.exposure_ns,
         reachability.exposure_max_ns,

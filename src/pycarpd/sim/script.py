@@ -184,9 +184,20 @@ class Stage:
         """``freeze NAME MS``: let the whole host stand still, its clock included."""
         self._node(name).freeze(int(duration_ms) * NS_PER_MS)
 
-    def promotion(self, name: str, fate: str) -> None:
-        """``promotion NAME succeeds|fails|hangs``: what becomes of the host's promotions from now on."""
-        self._node(name).host.fate = PlanFate(fate)
+    def promotion(self, name: str, fate: str, *step: str) -> None:
+        """``promotion NAME succeeds|fails|hangs [STEP]``: what becomes of the host's plans, at that step."""
+        host = self._node(name).host
+        host.fate = PlanFate(fate)
+        host.fateful_step = step[0] if step else "start-mfsmaster"
+
+    def write(self, name: str, lines: str) -> None:
+        """``write NAME LINES``: let its mfsmaster write what no metalogger gets."""
+        host = self._node(name).host
+        host.data.write(host.serving_term, int(lines))
+
+    def lag(self, name: str, state: str) -> None:
+        """``lag NAME begins|ends``: let the host's metalogger get nothing."""
+        self._node(name).host.is_lagging = state == "begins"
 
     def files(self, name: str, *why_not: str) -> None:
         """``files NAME [REASON]``: what speaks against the host's files, nothing by default."""
@@ -319,6 +330,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
         Stage.worker,
         Stage.mfsmaster,
         Stage.metadata,
+        Stage.write,
+        Stage.lag,
         Stage.kill,
         Stage.freeze,
         Stage.promotion,

@@ -10,7 +10,7 @@ ATTEMPTS_MAX = 150
 """A rehearsal takes some fifty milliseconds; whoever waits for a smaller one waits for seconds."""
 
 
-def shrink(seed: int, arbiter: Arbiter) -> tuple[Scenario, Result]:
+def shrink(seed: int, arbiter: Arbiter | None) -> tuple[Scenario, Result]:
     """Return the smallest scenario found that breaks the rule which the seed breaks, and what comes of it."""
     scenario = draw(seed, arbiter)
     result = perform(scenario)

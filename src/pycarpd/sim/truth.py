@@ -5,6 +5,8 @@ host can know. Such an overlap is not what S2 promises against; it is measured h
 than what was left of the very lease that was asked for before the standstill.
 """
 
+from collections.abc import Callable
+
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.model import Arbiter
@@ -16,8 +18,9 @@ from pycarpd.sim.node import SimNode
 class Reachability:
     """At most one node is reachable with a mfsmaster; ``exposure_ns`` is for how long two were, after a freeze."""
 
-    def __init__(self, nodes: tuple[SimNode, ...]) -> None:
+    def __init__(self, nodes: tuple[SimNode, ...], mark: Callable[[str], None]) -> None:
         self._nodes = nodes
+        self._mark = mark
         self._since_ns: int | None = None
         self.exposure_ns = 0
         self.exposure_max_ns = 0
@@ -41,4 +44,6 @@ class Reachability:
             overlap_ns = now_ns - self._since_ns
             self.exposure_ns += overlap_ns
             self.exposure_max_ns = max(self.exposure_max_ns, overlap_ns)
+        if is_split and self._since_ns is None:
+            self._mark("two served at once after a host had stood still")
         self._since_ns = now_ns if is_split else None

@@ -359,4 +359,5 @@ class SimWorker:
 
     def _tell_files(self) -> None:
         if self._operating is None:
-            self._reporting.report(FreshnessKnown(self._host.freshness, self._host.refusal))
+            host = self._host
+            self._reporting.report(FreshnessKnown(host.freshness, host.refusal, host.data.best is not None))

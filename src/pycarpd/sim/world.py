@@ -84,7 +84,7 @@ class World:
             for number, name in enumerate(names, start=1)
         )
         self.nodes = {member.name: self._build(member) for member in self.members}
-        self.reachability = Reachability(tuple(self.nodes.values()))
+        self.reachability = Reachability(tuple(self.nodes.values()), self.mark)
         handovers = HandoverKeeper(tuple(self.nodes.values()))
         keepers = (
             TermKeeper(),
