@@ -120,8 +120,8 @@ def _vote_unwritten(node: Node, event: AdvertHeard, now_ns: int) -> bool:
     advert = event.advert
     if not quorum.may_vote_for(node, advert, now_ns):
         return False
-    vote = {"vote_term": advert.term, "vote_for": advert.node_id}
-    node.persistent = replace(node.persistent, term=max(node.persistent.term, advert.term), **vote)
+    term = max(node.persistent.term, advert.term)
+    node.persistent = replace(node.persistent, term=term, vote_term=advert.term, vote_for=advert.node_id)
     node.durable = node.persistent
     return True
 

@@ -255,7 +255,7 @@ def _on_report(node: Node, event: AdvertHeard, now_ns: int) -> None:
         return
     if not standing_of(advert, event.source).is_better_than(node.standing(now_ns), node.settings.tie_break):
         return
-    if node.has_nearly(advert.freshness, now_ns):
+    if lineage.has_nearly(node, advert.freshness, now_ns):
         handover.on_wish(node, advert, now_ns)
 
 

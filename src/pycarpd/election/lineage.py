@@ -23,6 +23,8 @@ from pycarpd.election.standby import RETRY_MAX_NS, Files, Standby
 
 QUIET_MAX_NS = 2_000_000_000
 """For how long a look from before a mastership says what is here; hosts look twice a second."""
+HANDOVER_LAG_NS = 3_000_000_000
+"""A standby that asks to take over has at least what the master had so long ago."""
 SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
 
 
@@ -65,6 +67,16 @@ def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
         _note_standing_by(node, event.freshness, now_ns)
     if node.is_master_lost or _is_settled(node.standby):
         node.has_old_news = False
+
+
+def has_nearly(node: Node, theirs: Freshness, now_ns: int) -> bool:
+    """Tell, on a MASTER, whether a standby has nearly what is served here: a handover to it costs no waiting."""
+    own = node.freshness
+    if own is None or theirs.metaid != own.metaid or theirs.lineage not in (None, own.lineage):
+        return False
+    known = [version for at_ns, version in node.served_versions if at_ns <= now_ns - HANDOVER_LAG_NS]
+    least = known[-1] if known else next((version for _, version in node.served_versions), own.version)
+    return theirs.version >= least
 
 
 def on_standby_made(node: Node, event: StandbyMade, now_ns: int) -> None:

@@ -26,8 +26,6 @@ BLIND_EXTENSIONS_MAX = 20
 """How often in a row a node that lost adverts waits for the next ones: a flood delays a failover, and no more."""
 SERVED_VERSIONS_MAX = 32
 """How many of the versions that it has served a master remembers; it looks twice a second."""
-HANDOVER_LAG_NS = 3_000_000_000
-"""A standby that asks to take over has at least what the master had so long ago."""
 OLD_NEWS = "its files make room for those of a new master"
 HANDOVER_REPEAT_NS = 50_000_000
 RESIGN_REPEATS = 3
@@ -372,15 +370,6 @@ class Node:
     def objection(self) -> str:
         """Return what speaks against promoting this host, empty for nothing."""
         return self.why_not or (OLD_NEWS if self.has_old_news else "")
-
-    def has_nearly(self, theirs: Freshness, now_ns: int) -> bool:
-        """Tell, on a MASTER, whether a standby has nearly what is served here: a handover to it costs no waiting."""
-        own = self.freshness
-        if own is None or theirs.metaid != own.metaid or theirs.lineage not in (None, own.lineage):
-            return False
-        known = [version for at_ns, version in self.served_versions if at_ns <= now_ns - HANDOVER_LAG_NS]
-        least = known[-1] if known else next((version for _, version in self.served_versions), own.version)
-        return theirs.version >= least
 
     def may_promote(self, now_ns: int) -> bool:
         """Tell whether this node could open a term now, were there no master."""

@@ -129,16 +129,7 @@ class PromiseKeeper:
         if not has_majority_rules(node):
             return
         self._note_life(node)
-        if isinstance(event, ev.FreshnessKnown):
-            snapshot = node.snapshot
-            self.known[node.name] = snapshot.freshness if snapshot is not None else event.freshness
-            self.copies[node.member.node_id] = node.host.data.best if event.freshness is not None else None
-        elif isinstance(event, ev.FilesLevel):  # a look of its own, for a handover
-            self.copies[node.member.node_id] = node.host.data.best
-        elif isinstance(event, ev.AdvertHeard):
-            self._note_release(node, event.advert, is_proven=event.is_proven)
-            if event.is_proven and event.advert.role is Role.MASTER:
-                self.heard.setdefault((node.name, node.host.epoch), set()).add(event.advert.term)
+        self._note_event(node, event)
         for effect in effects:
             match effect:
                 case fx.Send(advert=advert):
@@ -153,6 +144,18 @@ class PromiseKeeper:
                     pass
         if isinstance(event, ev.AdvertHeard):
             self._note_promise(node, event.advert)
+
+    def _note_event(self, node: SimNode, event: ev.Event) -> None:
+        if isinstance(event, ev.FreshnessKnown):
+            snapshot = node.snapshot
+            self.known[node.name] = snapshot.freshness if snapshot is not None else event.freshness
+            self.copies[node.member.node_id] = node.host.data.best if event.freshness is not None else None
+        elif isinstance(event, ev.FilesLevel):  # a look of its own, for a handover
+            self.copies[node.member.node_id] = node.host.data.best
+        elif isinstance(event, ev.AdvertHeard):
+            self._note_release(node, event.advert, is_proven=event.is_proven)
+            if event.is_proven and event.advert.role is Role.MASTER:
+                self.heard.setdefault((node.name, node.host.epoch), set()).add(event.advert.term)
 
     def _note_life(self, node: SimNode) -> None:
         """Forget, with a node that has crashed, a vote that had not reached its disk and was told to nobody."""

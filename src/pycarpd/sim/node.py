@@ -5,9 +5,6 @@ judges a deadline that has come. A paused process hears nothing; its adverts que
 """
 
 from collections import deque
-from dataclasses import dataclass
-from random import Random
-from typing import Protocol
 
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
@@ -18,10 +15,9 @@ from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.snapshot import Snapshot
 from pycarpd.invariant import invariant
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Action
-from pycarpd.sim.dialect import Dialect
 from pycarpd.sim.ear import Ear
-from pycarpd.sim.host import Host
-from pycarpd.sim.network import Datagram, Network
+from pycarpd.sim.network import Datagram
+from pycarpd.sim.place import Place
 from pycarpd.sim.worker import Reporting, SimWorker
 from pycarpd.wire.codec import CodecSettings, Encoder
 
@@ -29,29 +25,6 @@ WORKER_START_NS = 5 * NS_PER_MS
 ORPHAN_NS = 20 * NS_PER_MS
 """How long a worker takes to see that its heartbeat is gone, and to kill mfsmaster."""
 RESTART_AGAIN_AFTER_NS = 300 * NS_PER_S
-
-
-class Observer(Protocol):
-    """Who is told of everything a node decides, after it was carried out."""
-
-    def decided(self, node: "SimNode", event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:
-        """Take note of one decision."""
-
-    def mark(self, what: str) -> None:
-        """Take note of something rare."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a node lives. ``is_sealed``: adverts travel as bytes, with every digest made and verified."""
-
-    host: Host
-    network: Network
-    rng: Random
-    observer: Observer
-    is_sealed: bool
-    dialect: Dialect = Dialect.PRESENT
-    is_among_older: bool = False
 
 
 class SimNode:

@@ -20,7 +20,8 @@ from pycarpd.sim.host import Habits, Host
 from pycarpd.sim.ledger import FileKeeper, HistoryKeeper, LeaseKeeper, PromiseKeeper, TermKeeper
 from pycarpd.sim.marks import VoteMarks
 from pycarpd.sim.network import Network, Weather
-from pycarpd.sim.node import Place, SimNode
+from pycarpd.sim.node import SimNode
+from pycarpd.sim.place import Place
 from pycarpd.sim.truth import Reachability
 from pycarpd.wire.codec import CodecSettings
 from pycarpd.wire.identity import node_id_of
