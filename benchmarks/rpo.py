@@ -111,7 +111,7 @@ def play(cluster: Cluster, owner: Owner, number: int, how: str) -> Round:
     moments = sorted(acknowledged.values())
     gap_ns = max((b - a for a, b in pairwise(moments) if b > began_ns), default=0)
     rate = sum(began_ns - NS_PER_S <= at_ns < began_ns for at_ns in moments)
-    age_ns = began_ns - min(lost.values()) if lost else 0
+    age_ns = max(0, began_ns - min(lost.values())) if lost else 0
     return Round(
         number, how, old, new, len(acknowledged), rate, len(lost), round(age_ns / NS_PER_MS), round(gap_ns / NS_PER_MS)
     )

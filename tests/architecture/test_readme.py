@@ -32,6 +32,8 @@ RUN_BY = {
     "python tests/corpus/compare.py": "tests/corpus/test_corpus.py",
     "./benchmarks/run fence": "tests/product/test_lease_benchmarks.py",
     "./benchmarks/run jitter --minutes 10": "tests/product/test_lease_benchmarks.py",
+    "./benchmarks/run drill --inodes 1000000": "tests/product/test_metadata_benchmarks.py",
+    "./benchmarks/run rpo --crashes 100": "tests/product/test_metadata_benchmarks.py",
     "pycarpd simulate --seeds 20000": "tests/simulation/test_gate.py",
     "pycarpd simulate --seed 4711 --transcript": "tests/simulation/test_gate.py",
     "python tests/simulation/mutants.py --all": "tests/simulation/test_gate.py",
@@ -48,6 +50,8 @@ RUN_BY = {
     "pycarpctl --json status": "tests/process/test_control_commands.py",
     "pycarpctl watch": "tests/process/test_control_commands.py",
     "pycarpctl history": "tests/process/test_control_commands.py",
+    "pycarpctl doctor": "tests/process/test_control_standby.py",
+    "pycarpctl drill": "tests/process/test_control_standby.py",
 }
 
 
