@@ -320,7 +320,12 @@ def test_clients_are_let_in_when_the_chunkservers_are_back(host: Host) -> None:
     assert report["ok"], report
     assert report["degraded"] == []
     steps = [name for name, _ in report["phases_ms"]]
-    assert steps.index("close-gate") < steps.index("take-address") < steps.index("await-chunkservers")
+    assert (
+        steps.index("early-address")
+        < steps.index("start-mfsmaster")
+        < steps.index("take-address")
+        < steps.index("await-chunkservers")
+    )
     assert steps.index("await-chunkservers") < steps.index("open-gate")
     assert host.inside("nft", "list", "tables").stdout == ""
     assert host.count_directories() == DIRECTORIES
