@@ -66,7 +66,7 @@ class Story:
         limit = GAP_LIMIT_MS.get(self.profile, 3000.0)
         owner = self.change.new_owner if self.change else None
         errors = len(self.writer.errors) if self.writer else None
-        counts = asdict(self.files) if self.files else {}
+        counts = self.files.counts() if self.files else {}
         checked = counts.get("checked")
         old = f"{self.returned.get('role') or 'no answer'}" + (
             ", promotable" if self.returned.get("promotable") else ""
@@ -103,7 +103,7 @@ class Story:
             "longest_gap_ms": round(self.writer.longest_gap_ms, 1) if self.writer else None,
             "acknowledged": self.writer.acknowledged if self.writer else 0,
             "stuck": self.writer.stuck if self.writer else 0,
-            "files": asdict(self.files) if self.files else None,
+            "files": self.files.counts() if self.files else None,
             "returned": self.returned,
             "trouble": self.trouble,
             "checks": [asdict(check) for check in self.checks()],

@@ -101,6 +101,10 @@ class Verdict:
         """Return how many files have another content."""
         return self._count("wrong")
 
+    def counts(self) -> dict[str, int]:
+        """Return how many files were checked, and how many of them are not as they were acknowledged, by fate."""
+        return {"checked": self.checked, "lost": self.lost, "short": self.short, "wrong": self.wrong}
+
     def _count(self, fate: str) -> int:
         return sum(each.fate == fate for each in self.damages)
 
