@@ -52,7 +52,8 @@ def test_damaged_metadata_on_the_first_winner_passes_the_turn_on(stage: Stage) -
             damage(base)
             crashed_ns = scene.inject("crash", master)
             assert scene.await_master(not_on=master) == second
-            assert claimants(stage, crashed_ns, master)[:2] == [first, second], "the first winner tried, then the next"
+            tried = claimants(stage, crashed_ns, master)[:2]
+            assert tried in ([first, second], [second]), "the first winner tries, unless it has found the damage"
             scene.await_writes()
             within(lambda: stage.role(first) == "BACKUP", 60, f"{first} has given up")
             assert VIP not in stage.cluster.topology.addresses(first)

@@ -24,7 +24,7 @@ def measured(tmp_path: Path, *argv: str) -> list[dict[str, Any]]:
 
 def test_a_drill_is_measured(tmp_path: Path) -> None:
     (figure,) = measured(tmp_path, "drill", "--inodes", "10000", "--calm", "2")
-    assert figure["inodes"] >= 9000
+    assert figure["inodes"] >= 8000
     assert figure["drill"]["outcome"] == "ok"
     assert figure["drill"]["memory_bytes"] > 1 << 20
     assert figure["during"]["wakes"] > 0

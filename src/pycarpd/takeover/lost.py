@@ -1,8 +1,8 @@
 """Which operations a former master had acknowledged and its successor does not know.
 
-A changelog line's number is the metadata version before the operation, so every line from the successor's version at
-its promotion onwards is lost (MooseFS changelog format, 1.6 to 4.59). A metalogger that had received more than the
-successor has the same lines, which counts where the former master never comes back.
+A changelog line's number is the metadata version before the operation, so every line of the own changelog from the
+successor's version at its promotion onwards is lost (MooseFS changelog format, 1.6 to 4.59). A metalogger's files say
+nothing of it: they may hold the successor's changes under the same numbers by now.
 """
 
 from pathlib import Path
@@ -18,15 +18,15 @@ _MODE = 0o600
 
 
 def list_lost_operations(archive: Path, successor_version: int) -> int | StepFault:
-    """Write the lost operations of *archive*'s changelogs to LOST_FILE, a line each, and return how many there are.
+    """Write the lost operations of *archive*'s own changelogs to LOST_FILE, a line each, and return how many there are.
 
     One that stands in several files is one. Nothing lost writes no file. Faults: LOST_LIST_FAILED.
     """
     unlisted = 0
     lines: dict[int, bytes] = {}
     try:
-        logs = [path for path in archive.iterdir() if path.name.startswith("changelog")]
-        for path in sorted(logs, key=lambda log: (not is_own(log.name), log.name)):
+        logs = [path for path in archive.iterdir() if path.name.startswith("changelog") and is_own(path.name)]
+        for path in sorted(logs):
             unlisted += _collect(path, successor_version, lines)
         if lines:
             data = b"".join(lines[number] for number in sorted(lines))
