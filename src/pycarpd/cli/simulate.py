@@ -56,12 +56,13 @@ class Umpire(Enum):
 
     DRAWN = "drawn"
     MAJORITY = "majority"
+    ETCD = "etcd"
     NONE = "none"
 
 
 def umpires() -> dict[Umpire, Arbiter | None]:
     """Return whom each word means; None: the seed draws it."""
-    return {Umpire.DRAWN: None, Umpire.MAJORITY: Arbiter.MAJORITY, Umpire.NONE: Arbiter.NONE}
+    return {Umpire.DRAWN: None, Umpire.MAJORITY: Arbiter.MAJORITY, Umpire.ETCD: Arbiter.ETCD, Umpire.NONE: Arbiter.NONE}
 
 
 def option_of(arbiter: Arbiter | None) -> str:

@@ -83,7 +83,7 @@ class Elector:
         early.judge_lease(node, now_ns)  # before the event, which may make it send
         self._dispatch(event, now_ns)
         handover.settle(node, now_ns)
-        granting.settle(node, now_ns)
+        granting.settle(node)
         return tuple(node.effects)
 
     def next_deadline(self) -> int | None:

@@ -60,17 +60,17 @@ def _on_lost(node: Node, now_ns: int) -> None:
         roles.demote(node, Cause.OUTRANKED, now_ns)
 
 
-def settle(node: Node, now_ns: int) -> None:
+def settle(node: Node) -> None:
     """Stop asking, or prolonging, as soon as there is no reason for it any more."""
-    if node.asked_term and not _still_wants(node, now_ns):
+    if node.asked_term and not _still_wants(node):
         node.release_term(is_free=True)
     if node.grant_term and node.role not in HOLDING_ROLES:
         node.release_term(is_free=False)
 
 
-def _still_wants(node: Node, now_ns: int) -> bool:
+def _still_wants(node: Node) -> bool:
     """Tell whether this node would still open a term."""
     if node.role is Role.PROMOTING:
         return node.adopts and not node.grant_term
     has_no_master = node.is_master_lost and node.master_deadline_ns is None
-    return node.role is Role.BACKUP and has_no_master and node.may_promote(now_ns)
+    return node.role is Role.BACKUP and has_no_master and node.could_serve

@@ -373,10 +373,14 @@ class Node:
 
     def may_promote(self, now_ns: int) -> bool:
         """Tell whether this node could open a term now, were there no master."""
-        is_free = not self.faults and not self.is_paused and not self.is_stopping
-        has_files = not self.objection and not self.settings.me.is_witness
         has_waited = now_ns - self.started_ns >= self.settings.start_wait_ns
-        return is_free and has_files and (has_waited or self.peers.have_all_reported())
+        return self.could_serve and (has_waited or self.peers.have_all_reported())
+
+    @property
+    def could_serve(self) -> bool:
+        """Tell whether nothing about this node itself keeps it from serving."""
+        is_free = not self.faults and not self.is_paused and not self.is_stopping
+        return is_free and not self.objection and not self.settings.me.is_witness
 
     def start_wait_ns(self) -> int | None:
         """Return when a node that lost its master while still waiting for all to report may go on."""

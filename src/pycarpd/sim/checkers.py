@@ -28,8 +28,13 @@ def require(condition: bool, rule: str, node: SimNode) -> None:
 
 
 def has_majority_rules(node: SimNode) -> bool:
-    """Tell whether leases and votes count in the node's cluster."""
+    """Tell whether votes count in the node's cluster."""
     return node.settings.arbiter is Arbiter.MAJORITY
+
+
+def has_leases(node: SimNode) -> bool:
+    """Tell whether a master in the node's cluster serves under a lease, the members' or an arbiter's."""
+    return node.settings.arbiter is not Arbiter.NONE
 
 
 def sent_state_is_on_disk(node: SimNode, _event: ev.Event, effects: Effects) -> None:
@@ -51,7 +56,7 @@ def address_only_with_a_master(node: SimNode, _event: ev.Event, _effects: Effect
     snapshot = node.snapshot
     if snapshot is None or snapshot.adopts:
         return
-    is_candidates = node.role is Role.PROMOTING and has_majority_rules(node)
+    is_candidates = node.role is Role.PROMOTING and has_leases(node)
     require(is_candidates, "S4: only a MASTER has the address, or a candidate with a majority", node)
     require(not node.host.serves, "S7: nobody reaches the mfsmaster of a candidate", node)
 
@@ -85,7 +90,7 @@ def claims_are_not_resigned(node: SimNode, _event: ev.Event, effects: Effects) -
             if advert.role.claims:
                 require(Flags.RESIGNED not in advert.flags, "S5: a claim is no resignation", node)
             says_so = Flags.CAN_SPLIT in advert.flags
-            require(says_so is not has_majority_rules(node), "S13: a cluster that can split says so", node)
+            require(says_so is not has_leases(node), "S13: a cluster that can split says so", node)
 
 
 def snapshots_say_what_can_split(node: SimNode, _event: ev.Event, effects: Effects) -> None:
@@ -93,7 +98,7 @@ def snapshots_say_what_can_split(node: SimNode, _event: ev.Event, effects: Effec
     if any(isinstance(effect, fx.Transition) for effect in effects):
         snapshot = node.snapshot
         if snapshot is not None:
-            require(snapshot.can_split is not has_majority_rules(node), "S13: every status says what can split", node)
+            require(snapshot.can_split is not has_leases(node), "S13: every status says what can split", node)
 
 
 def resignation_means_stopped(node: SimNode, event: ev.Event, effects: Effects) -> None:

@@ -10,7 +10,8 @@ from pycarpd.election import events as ev
 from pycarpd.election import freshness
 from pycarpd.election.model import Advert, Cause, Flags, Freshness, Role
 from pycarpd.sim.agenda import NS_PER_MS
-from pycarpd.sim.checkers import Effects, has_majority_rules, require
+from pycarpd.sim.checkers import Effects, has_leases, has_majority_rules, require
+from pycarpd.sim.etcd import LEASE_NS
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.files import Copy, History
 from pycarpd.sim.node import SimNode
@@ -34,9 +35,11 @@ class LeaseKeeper:
                 case fx.Send(advert=advert) if advert.role is Role.MASTER:
                     last_ns = self.last_ns.get(node.name, node.now_ns)
                     usual_ns = node.settings.missed_adverts * node.settings.interval_ns
+                    if node.settings.asks_arbiter:
+                        usual_ns = LEASE_NS
                     silence_ns = max(usual_ns, advert.hold_ms * NS_PER_MS)
                     require(node.now_ns - last_ns < silence_ns, "S10: a lapsed lease is not renewed", node)
-                    if has_majority_rules(node):
+                    if has_leases(node):
                         is_open = node.host.kernel.is_open(node.now_ns)
                         require(is_open, "S10: a MASTER speaks only while its fence is open", node)
                     self.last_ns[node.name] = node.now_ns
@@ -61,7 +64,7 @@ class TermKeeper:
         for effect in effects:
             if isinstance(effect, fx.Send):
                 self._note_vote(node, effect.advert.vote_term, effect.advert.vote_for)
-            elif isinstance(effect, fx.Transition) and effect.role is Role.MASTER and has_majority_rules(node):
+            elif isinstance(effect, fx.Transition) and effect.role is Role.MASTER and has_leases(node):
                 self._note_holder(node, effect.term)
 
     def _note_vote(self, node: SimNode, term: int, vote: int) -> None:
@@ -73,6 +76,8 @@ class TermKeeper:
         holder = self.holders.setdefault(term, node.name)
         if holder != node.name:
             raise CheckFailedError(f"S1: {holder} and {node.name} were MASTER of term {term}")
+        if not has_majority_rules(node):
+            return
         votes = sum(1 for (_, of), vote in self.votes.items() if of == term and vote == node.member.node_id)
         require(votes >= node.settings.majority, "S1: a MASTER has the votes of a majority", node)
 
@@ -263,7 +268,7 @@ class HistoryKeeper:
         for effect in effects:
             if isinstance(effect, fx.Transition) and effect.cause is Cause.PROMOTION_READY and not node.is_among_older:
                 own = node.host.data.own
-                if own is not None and has_majority_rules(node):
+                if own is not None and has_leases(node):
                     self._check_past(node, own.history)
                     self.begun.setdefault(effect.term, own.history)
 

@@ -16,6 +16,7 @@ from pycarpd.election.snapshot import Snapshot
 from pycarpd.invariant import invariant
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Action
 from pycarpd.sim.ear import Ear
+from pycarpd.sim.etcd import EtcdClient, Record
 from pycarpd.sim.network import Datagram
 from pycarpd.sim.place import Place
 from pycarpd.sim.worker import Reporting, SimWorker
@@ -24,6 +25,7 @@ from pycarpd.wire.codec import CodecSettings, Encoder
 WORKER_START_NS = 5 * NS_PER_MS
 ORPHAN_NS = 20 * NS_PER_MS
 """How long a worker takes to see that its heartbeat is gone, and to kill mfsmaster."""
+STANDBY_ROLES = (Role.BACKUP, Role.INIT)
 RESTART_AGAIN_AFTER_NS = 300 * NS_PER_S
 
 
@@ -47,7 +49,8 @@ class SimNode:
         self.is_among_older = place.is_among_older
         self._worker: SimWorker | None = None
         self.ear = Ear(codec, settings.strict, place.dialect)
-        self._is_fenced = settings.arbiter is Arbiter.MAJORITY
+        self._etcd = place.etcd
+        self._is_fenced = settings.arbiter is not Arbiter.NONE
         self._mailbox: deque[ev.Event] = deque()
         self._life = 0
         self._armed_ns: int | None = None
@@ -127,10 +130,23 @@ class SimNode:
 
         def begin() -> None:
             if self._worker is None:
-                self._worker = SimWorker(self.host, Reporting(self.post, self._observer.mark, self.crash))
+                reporting = Reporting(self.post, self._observer.mark, self.crash, self._arbiter())
+                self._worker = SimWorker(self.host, reporting)
                 self._worker.begin(hello)
 
         self._later(WORKER_START_NS, begin)
+
+    def _arbiter(self) -> EtcdClient | None:
+        """Return a new worker's line to etcd, if that is the arbiter."""
+        return None if self._etcd is None else EtcdClient(self.name, self.host, self._etcd, self.post, self._record)
+
+    def _record(self) -> Record:
+        """Return what this node would tell etcd now."""
+        snapshot = self.snapshot
+        if snapshot is None:
+            return Record()
+        is_promotable = not snapshot.why_not and not snapshot.is_paused
+        return Record(snapshot.role in STANDBY_ROLES, is_promotable, snapshot.freshness)
 
     def reload(self, settings: ElectionSettings) -> None:
         """Use other settings from now on, those that may change while the daemon runs."""

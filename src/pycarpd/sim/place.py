@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.sim.dialect import Dialect
+from pycarpd.sim.etcd import SimEtcd
 from pycarpd.sim.host import Host
 from pycarpd.sim.network import Network
 
@@ -35,3 +36,4 @@ class Place:
     is_sealed: bool
     dialect: Dialect = Dialect.PRESENT
     is_among_older: bool = False
+    etcd: SimEtcd | None = None

@@ -27,7 +27,7 @@ class Reachability:
 
     def check(self, node: SimNode, _event: ev.Event, effects: Effects) -> None:
         """Look at every kernel after every event."""
-        if node.settings.arbiter is not Arbiter.MAJORITY:
+        if node.settings.arbiter is Arbiter.NONE:
             return
         servers = [n for n in self._nodes if n.host.serves]
         is_split = len(servers) > 1

@@ -27,6 +27,7 @@ from pycarpd.election.model import Persistent
 from pycarpd.invariant import invariant
 from pycarpd.sim import plans
 from pycarpd.sim.agenda import NS_PER_MS, Action
+from pycarpd.sim.etcd import EtcdClient
 from pycarpd.sim.host import Host
 from pycarpd.sim.operation import Operating, Surroundings
 from pycarpd.sim.plans import DEMOTE, HOLD, LEVEL, PROMOTE, Operation
@@ -55,6 +56,7 @@ class Reporting:
     report: Callable[[Event], None]
     mark: Callable[[str], None]
     lose_power: Callable[[], None]
+    arbiter: EtcdClient | None = None
 
 
 class SimWorker:
@@ -89,6 +91,8 @@ class SimWorker:
     def die(self) -> None:
         """End without a word; what was under way stays as it is."""
         self._is_alive = False
+        if self._reporting.arbiter is not None:
+            self._reporting.arbiter.die()
         if self._operating is not None:
             self._operating.die()
 
@@ -103,6 +107,8 @@ class SimWorker:
                     self._reporting.mark("recovery: after the commit")
             ready()
             self._look()
+            if self._reporting.arbiter is not None:
+                self._reporting.arbiter.start()
 
         self._take_back(recovered)
 
@@ -140,6 +146,8 @@ class SimWorker:
                 self.demote(term, has_successor=bool(successor), is_foreign=is_foreign)
             case fx.HoldClients() | fx.ConfirmHandover() | fx.LevelFiles() | fx.EndHandover():
                 self._hand_over(effect)
+            case fx.AskArbiter() | fx.ReleaseTerm() if self._reporting.arbiter is not None:
+                self._reporting.arbiter.obey(effect)
             case _:
                 invariant(False, f"a worker is not asked for {type(effect).__name__}")
 

@@ -13,6 +13,7 @@ from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Agenda
 from pycarpd.sim.checkers import RULES, settling_bound_ns
 from pycarpd.sim.clock import HostClock
 from pycarpd.sim.dialect import Dialect
+from pycarpd.sim.etcd import LEASE_NS, SimEtcd
 from pycarpd.sim.failure import CheckFailedError
 from pycarpd.sim.files import Copy
 from pycarpd.sim.handovers import HandoverKeeper
@@ -34,6 +35,9 @@ KEY_LINE = bytes(range(32)).hex()
 WRITE_EVERY_NS = 100 * NS_PER_MS
 QUIET_NS = 5 * NS_PER_S
 HISTORY_MAX = 400
+ETCD_OUTAGES_NS = 30 * NS_PER_S
+ETCD_LEASES = 4
+"""How many leases of an arbiter a mended cluster may have to wait for: masters' and members'."""
 ORPHAN_STEPS = 4
 """How many steps of a plan without a heartbeat may run into their bounds."""
 
@@ -73,6 +77,7 @@ class World:
         self.agenda = Agenda()
         self.network = Network(self.agenda, self.rng)
         self.network.weather = options.weather
+        self.etcd = self._build_etcd() if options.arbiter is Arbiter.ETCD else None
         self.history: deque[str] = deque(maxlen=HISTORY_MAX)
         self.masterships: list[tuple[int, str, int]] = []
         """Who became MASTER when (true time), in which term."""
@@ -144,7 +149,8 @@ class World:
         demotion = max((s.demotion for n in self.nodes.values() if (s := n.snapshot) is not None), default=0)
         habits = self.options.habits
         plan_max_ns = max(habits.plan_timeout_ns, habits.promotion_ns) + habits.undo_ns + habits.demotion_ns
-        return settling_bound_ns(next(iter(self.nodes.values())).settings, demotion, plan_max_ns)
+        arbiter_ns = ETCD_LEASES * LEASE_NS if self.etcd is not None else 0
+        return arbiter_ns + settling_bound_ns(next(iter(self.nodes.values())).settings, demotion, plan_max_ns)
 
     def orphans_ns(self) -> int:
         """Return how long workers without a heartbeat may need to end what they do before their node starts anew."""
@@ -183,6 +189,12 @@ class World:
             raise CheckFailedError(self.report("roles change without a fault"))
         return master
 
+    def _build_etcd(self) -> SimEtcd:
+        rng = Random(f"etcd {self.seed}")
+        etcd = SimEtcd(self.agenda, self.network, rng, rng.randint(0, self.options.drift_ppm_max))
+        etcd.plan_outages(ETCD_OUTAGES_NS)
+        return etcd
+
     def _build(self, member: Member) -> SimNode:
         options = self.options
         ring = KeyRing.parse(KEY_LINE)
@@ -214,7 +226,7 @@ class World:
         dialects = self.options.dialects
         is_among_older = Dialect.OLDER in dialects.values()
         dialect = dialects.get(name, Dialect.PRESENT)
-        return Place(host, self.network, self.rng, self, self.options.is_sealed, dialect, is_among_older)
+        return Place(host, self.network, self.rng, self, self.options.is_sealed, dialect, is_among_older, self.etcd)
 
     def _remember(self, node: SimNode, _event: ev.Event, effects: tuple[fx.Effect, ...]) -> None:
         for effect in effects:
