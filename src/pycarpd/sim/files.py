@@ -56,7 +56,7 @@ class Copy:
 class DataPath:
     """The metalogger's files, mfsmaster's own, and what plans keep beside them."""
 
-    logger: Copy | None = Copy(1)
+    logger: Copy | None = Copy(1, ((0, 1),))
     own: Copy | None = None
     staging: Copy | None = None
     preserved: Copy | None = None

@@ -12,7 +12,8 @@ from pycarpd.sim.host import PlanFate
 from pycarpd.sim.node import SimNode
 from pycarpd.sim.world import World
 
-EVEN = 0.5
+SHARES = (0.08, 0.2, 0.5)
+"""Of all kinds of faults a run has few, some, or half: a race of two kinds is rare among twenty others."""
 FAULTS_NS = 30 * NS_PER_S
 RESUMED_AT_MOST = 40
 MEAN_GAPS_MS = (300, 1000, 4000)
@@ -39,7 +40,8 @@ class Plan:
 
 def draw_plan(rng: Random, kinds: tuple[Fault, ...] = FAULTS, duration_ns: int = FAULTS_NS) -> Plan:
     """Draw a run's kinds of faults and their rate."""
-    chosen = tuple(fault for fault in kinds if rng.random() < EVEN) or (rng.choice(kinds),)
+    share = rng.choice(SHARES)
+    chosen = tuple(fault for fault in kinds if rng.random() < share) or (rng.choice(kinds),)
     return Plan(chosen, rng.choice(MEAN_GAPS_MS) * NS_PER_MS, duration_ns)
 
 
