@@ -21,7 +21,7 @@ from pycarpd.sim.rehearsal import draw, perform
 from pycarpd.sim.worker import SimWorker
 from pycarpd.wire import carp, receiver
 
-SEEDS_MAX = 1000
+SEEDS_MAX = 2000
 Patch = tuple[Any, str, Any]
 
 

@@ -39,7 +39,7 @@ EXAMPLES
   pycarpctl status                  who is master and why, and who could take over
   pycarpctl --json status           the same for scripts; the names in it are stable
   pycarpctl watch                   the same, live; Ctrl-C ends it
-  pycarpctl pause                   this host neither takes over nor votes, until resume
+  pycarpctl pause                   this host does not take over, until resume
   pycarpctl doctor                  what could keep a takeover from succeeding, and what to do
   pycarpctl drill                   on a standby: rehearse the restore that a takeover needs
   pycarpctl switchover              on the master: move it to the best standby, nothing is lost
@@ -253,14 +253,16 @@ def resign(context: typer.Context, yes: YesOption = False, as_json: LocalJson = 
     _command(context, "resign", as_json=as_json)
 
 
-@app.command(short_help="Keep this host from taking over and from voting.")
+@app.command(short_help="Keep this host from taking over.")
 def pause(context: typer.Context, yes: YesOption = False, as_json: LocalJson = False) -> None:
-    """Keep this host from taking over and from voting, until resume or until its daemon ends.
+    """Keep this host from taking over, until resume; neither a restart of pycarpd nor of the host ends it.
+
+    A host that is paused votes, and counts in the quorum.
 
     A master that is paused goes on serving. Where every host is paused nobody takes over if the master is lost. The
     status of every member says who is paused.
     """
-    _confirm("This host neither takes over nor votes until `pycarpctl resume`. Go on?", yes=yes)
+    _confirm("This host votes, and does not take over, until `pycarpctl resume`. Go on?", yes=yes)
     _command(context, "pause", as_json=as_json)
 
 

@@ -44,7 +44,7 @@ def findings(status: Status) -> tuple[Report, ...]:
     if status.can_split:
         found.append(report("can-split", 'arbiter = "none": the cluster can split'))
     if status.paused:
-        found.append(report("paused", "this node is paused: it neither takes over nor votes"))
+        found.append(report("paused", "this node is paused: it votes, and does not take over"))
     if not status.quorum.has:
         message = f"{status.quorum.heard} members heard, {status.quorum.needed} needed"
         found.append(report("no-quorum", message))
@@ -59,7 +59,7 @@ def _member_findings(member: MemberStatus, status: Status) -> list[Report]:
     if member.state == "lost":
         return [report("member-lost", "is not heard any more", key=member.name)]
     if member.paused and member.state != "self":
-        return [report("paused", "is paused: it neither takes over nor votes", key=member.name)]
+        return [report("paused", "is paused: it votes, and does not take over", key=member.name)]
     if member.is_witness or member.name == status.master or member.freshness.promotable:
         return []
     why = member.freshness.why_not or "no reason is known"

@@ -30,7 +30,7 @@ class VipStatus(Model):
 
 
 class QuorumStatus(Model):
-    """Who can be counted: members heard lately (this node included) of those needed for a majority."""
+    """Who can be counted: members heard lately (this node and paused ones included) of those needed for a majority."""
 
     has: bool
     heard: int
@@ -41,6 +41,8 @@ class FreshnessStatus(Model):
     """How new a host's metadata is and whether it could take over right now, with the reason if not."""
 
     metaid: str | None = None
+    lineage: int | None = None
+    """The term of the mastership of which the files are; 0 or None where it is not known."""
     version: int | None = None
     proved_version: int | None = None
     drill_age_s: int | None = None
@@ -103,6 +105,8 @@ class DrillStatus(Model):
     code: str | None = None
     why: str | None = None
     metaid: str | None = None
+    lineage: int | None = None
+    """The term of the mastership of which the files are; 0 or None where it is not known."""
     version: int | None = None
     inode_count: int | None = None
     duration_ms: int | None = None

@@ -214,6 +214,7 @@ def freshness_status(freshness: Freshness | None, *, promotable: bool, why_not: 
         return FreshnessStatus(promotable=promotable, why_not=why_not or None)
     return FreshnessStatus(
         metaid=f"{freshness.metaid:016x}",
+        lineage=freshness.lineage,
         version=freshness.version,
         proved_version=freshness.proved_version or None,
         drill_age_s=freshness.drill_age_s,

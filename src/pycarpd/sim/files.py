@@ -63,6 +63,8 @@ class DataPath:
     preserved_for: str = ""
     """The plan that has preserved files last."""
     before: tuple[Copy | None, Copy | None] = (None, None)
+    has_followed: bool = False
+    """Whether the metalogger has got anything since a plan began."""
     archive: tuple[str, Copy | None, Copy | None] | None = None
     """The newest archive: the plan it belongs to, and what was in the way of that."""
 
@@ -82,12 +84,14 @@ class DataPath:
     def remember(self) -> None:
         """Note, for the checkers, what is in the way as a plan begins."""
         self.before = self.in_the_way
+        self.has_followed = False
 
     @property
     def is_as_before(self) -> bool:
         """Tell whether the files are those of before the plan; the metalogger may have written on."""
         logger, own = self.before
-        is_logger_back = logger is None or (self.logger is not None and self.logger.version >= logger.version)
+        is_back = self.logger is not None and logger is not None and self.logger.version >= logger.version
+        is_logger_back = logger is None or is_back or self.has_followed
         return self.own == own and is_logger_back
 
     def displace(self, label: str) -> None:
@@ -108,6 +112,7 @@ class DataPath:
 
     def follow(self, master: Copy) -> None:
         """Let the metalogger write what the master has: one that knows more forgets it and loads all anew."""
+        self.has_followed = True
         if self.logger is None or self.logger.version > master.version or self.logger.metaid != master.metaid:
             self.logger = replace(master, is_whole=True)
         else:

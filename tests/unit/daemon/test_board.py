@@ -67,6 +67,7 @@ def test_freshness_is_told_with_a_metaid_that_survives_javascript() -> None:
     assert set(freshness) >= FRESHNESS
     assert freshness == {
         "metaid": "8000000000000001",
+        "lineage": None,
         "version": 77,
         "proved_version": 70,
         "drill_age_s": 5,
