@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pycarpd.election import freshness, hearing, lineage, orders, quorum, roles, support
-from pycarpd.election.effects import Persist, RenewLease
+from pycarpd.election.effects import RenewLease
 from pycarpd.election.elector import Elector
 from pycarpd.election.events import AdvertHeard, DemotionFinished, OperatorCommand, StandbyMade, StatePersisted
 from pycarpd.election.model import Advert, Arbiter, Cause, Freshness, Persistent, Role
@@ -76,8 +76,10 @@ def _lineage_of_whom_it_hears(node: Node, found: Freshness) -> int:
 
 
 def _pause_in_memory(node: Node, command: OperatorCommand, now_ns: int) -> None:
-    _ON_COMMAND(node, command, now_ns)
-    node.effects = [e for e in node.effects if not isinstance(e, Persist)]
+    if command is OperatorCommand.PAUSE:
+        node.is_paused = True
+    else:
+        _ON_COMMAND(node, command, now_ns)
 
 
 def _tried_once(node: Node, event: StandbyMade, now_ns: int) -> None:

@@ -175,6 +175,8 @@ class Elector:
 
     def _on_time(self, late_ns: int, now_ns: int) -> None:
         node = self._node
+        if node.settings.majority == 1 and node.role is Role.PROMOTING and node.is_ready:
+            roles.become_master(node, Cause.PROMOTION_READY, now_ns)
         if node.name_deadline_ns is not None and now_ns >= node.name_deadline_ns:
             node.name_deadline_ns = None
             node.name_claims = 0
@@ -337,6 +339,8 @@ class Elector:
         if node.settings.majority > 1:
             node.is_ready = True
             support.on_support(node, now_ns)
+        elif node.advert_due_ns is not None and now_ns - node.advert_due_ns >= node.settings.late_wake_ns:
+            node.is_ready = True  # said long ago, perhaps: what else the worker has said since comes first
         else:
             roles.become_master(node, Cause.PROMOTION_READY, now_ns)
 

@@ -79,7 +79,6 @@ def candidates_could_serve(node: SimNode, _event: ev.Event, effects: Effects) ->
             snapshot = node.snapshot
             is_able = snapshot is not None and not snapshot.why_not and snapshot.freshness is not None
             require(is_able and not node.member.is_witness, "S6: a candidate is promotable", node)
-            require(snapshot is not None and not snapshot.is_paused, "P1: a paused node opens no term", node)
 
 
 def claims_are_not_resigned(node: SimNode, _event: ev.Event, effects: Effects) -> None:

@@ -235,9 +235,10 @@ def slow_disk(world: World, node: SimNode, rng: Random) -> None:
 
 
 def command(world: World, node: SimNode, rng: Random) -> None:
-    """Let an operator ask for something; a pause ends after a while."""
+    """Let an operator ask for something; a pause ends after a while, or when all is mended."""
     node.post(ev.Commanded(rng.choice([OperatorCommand.RESIGN, OperatorCommand.PAUSE])))
-    world.agenda.after(_outage_ns(rng), lambda: node.post(ev.Commanded(OperatorCommand.RESUME)))
+    if _is_heads(rng):
+        world.agenda.after(_outage_ns(rng), lambda: node.post(ev.Commanded(OperatorCommand.RESUME)))
 
 
 def switchover(world: World, node: SimNode, rng: Random) -> None:

@@ -22,6 +22,7 @@ from pycarpd.sim.ledger import FileKeeper, HistoryKeeper, LeaseKeeper, PromiseKe
 from pycarpd.sim.marks import VoteMarks
 from pycarpd.sim.network import Network, Weather
 from pycarpd.sim.node import SimNode
+from pycarpd.sim.pauses import PauseKeeper
 from pycarpd.sim.place import Place
 from pycarpd.sim.truth import Reachability
 from pycarpd.wire.codec import CodecSettings
@@ -98,6 +99,7 @@ class World:
             LeaseKeeper(),
             FileKeeper(),
             HistoryKeeper(),
+            PauseKeeper(),
             self.reachability,
             handovers,
         )

@@ -477,3 +477,15 @@ def test_a_snapshot_says_what_is_wrong() -> None:
     assert snapshot.can_split
     assert (snapshot.term, snapshot.served_term, snapshot.live_members) == (3, 2, 1)
     assert {p.member for p in snapshot.peers} == set(MEMBERS) - {ME}
+
+
+def test_who_wakes_late_serves_only_after_all_that_its_worker_has_said_meanwhile() -> None:
+    given_up, still_there = in_promoting(), in_promoting()
+    for bench in (given_up, still_there):
+        bench.now += 5 * S
+        bench.tell(ev.PromotionReady(bench.term))
+        assert bench.role() is Role.PROMOTING
+    given_up.tell(ev.PromotionFinished(given_up.term, is_ok=False))
+    given_up.tell(ev.TimeAdvanced(5 * S))
+    still_there.tell(ev.TimeAdvanced(5 * S))
+    assert (given_up.role(), still_there.role()) == (Role.BACKUP, Role.MASTER)
