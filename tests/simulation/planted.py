@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pycarpd.election import freshness, hearing, lineage, orders, quorum, roles, support
+from pycarpd.election import freshness, hearing, lineage, quorum, roles, support
 from pycarpd.election.effects import RenewLease
 from pycarpd.election.elector import Elector
-from pycarpd.election.events import AdvertHeard, DemotionFinished, OperatorCommand, StandbyMade, StatePersisted
+from pycarpd.election.events import AdvertHeard, DemotionFinished, StandbyMade, StatePersisted
 from pycarpd.election.model import Advert, Arbiter, Cause, Freshness, Persistent, Role
 from pycarpd.election.node import Node
 from pycarpd.election.peers import Peer
@@ -75,11 +75,9 @@ def _lineage_of_whom_it_hears(node: Node, found: Freshness) -> int:
     return theirs.lineage or 0 if theirs is not None else 0
 
 
-def _pause_in_memory(node: Node, command: OperatorCommand, now_ns: int) -> None:
-    if command is OperatorCommand.PAUSE:
-        node.is_paused = True
-    else:
-        _ON_COMMAND(node, command, now_ns)
+def _awake_again(node: Node) -> None:
+    _POST_INIT(node)
+    node.is_paused = False
 
 
 def _tried_once(node: Node, event: StandbyMade, now_ns: int) -> None:
@@ -247,7 +245,7 @@ def _claim_again(node: Node, term: int, now_ns: int) -> None:
     _CLAIM_TERM(node, max(1, term - 1), now_ns)
 
 
-_ON_COMMAND = orders.on_command
+_POST_INIT = Node.__post_init__
 _ON_STANDBY_MADE = lineage.on_standby_made
 _ON_SUPPORT = support.on_support
 _ON_ELECTED = support._on_elected
@@ -300,7 +298,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a higher version of an older lineage wins", ((freshness, "_is_beyond", _by_version_alone),)),
     Bug("no standby's files are foreign", ((lineage, "_judge", _never_foreign),)),
     Bug("files are of whatever lineage is heard of", ((lineage, "_followed_lineage", _lineage_of_whom_it_hears),)),
-    Bug("a pause is forgotten by a restart", ((orders, "on_command", _pause_in_memory),)),
+    Bug("a pause is forgotten by a restart", ((Node, "__post_init__", _awake_again),)),
     Bug("a standby that cannot be made one is not tried again", ((lineage, "on_standby_made", _tried_once),)),
     Bug("a paused node opens terms", ((Node, "may_promote", _may_promote_paused),)),
     Bug("a lost master's files are not preserved", ((roles, "lose_master", _lose_quietly),)),

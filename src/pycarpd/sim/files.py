@@ -10,7 +10,7 @@ History = tuple[tuple[int, int], ...]
 class Copy:
     """One copy of the metadata; ``is_whole``: its chain has no gap.
 
-    ``history`` is by whom it was truly written: terms, each with the last version of it.
+    ``history`` is by whom it was truly written, or served: terms, each with the last version of it.
     """
 
     version: int
@@ -19,8 +19,14 @@ class Copy:
     is_whole: bool = True
 
     @property
+    def lines(self) -> History:
+        """Return the history without the terms in which nothing was written."""
+        before = (0, *(last for _, last in self.history))
+        return tuple(each for each, since in zip(self.history, before, strict=False) if each[1] > since)
+
+    @property
     def standing(self) -> tuple[int, int]:
-        """Return the term in which the last line was served, and the version: what copies are ordered by."""
+        """Return the term in which it was served last, and the version: what copies are ordered by."""
         return (self.history[-1][0] if self.history else 0, self.version)
 
     def until(self, version: int) -> "Copy":
@@ -33,13 +39,14 @@ class Copy:
 
     def leads_to(self, other: "Copy") -> bool:
         """Tell whether *other* has all of this copy's lines, and perhaps more."""
-        return self.version <= other.version and other.until(self.version).history == self.history
+        return self.version <= other.version and other.until(self.version).lines == self.lines
 
     def followed_by(self, master: "Copy") -> "Copy":
         """Return what a metalogger makes of this copy: it appends what the master has beyond it."""
         history = [*self.history]
         for term, last in master.history:
-            if last > self.version:
+            is_served = last == self.version and term > self.standing[0]
+            if last > self.version or is_served:
                 if history and history[-1][0] == term:
                     history.pop()
                 history.append((term, last))

@@ -269,8 +269,8 @@ class HistoryKeeper:
             if isinstance(effect, fx.Transition) and effect.cause is Cause.PROMOTION_READY and not node.is_among_older:
                 own = node.host.data.own
                 if own is not None and has_leases(node):
-                    self._check_past(node, own.history)
-                    self.begun.setdefault(effect.term, own.history)
+                    self._check_past(node, own.lines)
+                    self.begun.setdefault(effect.term, own.lines)
 
     def _check_past(self, node: SimNode, history: History) -> None:
         for number, (term, _) in enumerate(history):

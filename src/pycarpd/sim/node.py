@@ -363,6 +363,7 @@ class SimNode:
             case fx.Send(advert=advert):
                 self._send(advert)
             case fx.AttachVip():
+                self.host.data.write(self.host.serving_term, 0)
                 self.host.kernel.attach(self.now_ns, has_fence=self._is_fenced)
             case fx.RenewLease(until_ns=until_ns):
                 self.host.kernel.renew(until_ns, self.now_ns)

@@ -44,7 +44,8 @@ class PauseKeeper:
             return
         if pause.epoch == epoch:
             pause.until_ns = now_ns
-        is_binding = pause.epoch == epoch or pause.until_ns - pause.since_ns >= DURABLE_NS
+        is_durable = node.host.disk.is_paused or pause.until_ns - pause.since_ns >= DURABLE_NS
+        is_binding = pause.epoch == epoch or is_durable
         for effect in effects:
             if isinstance(effect, fx.Transition) and (effect.was, effect.role) == (Role.BACKUP, Role.PROMOTING):
                 require(not is_binding, "P1: a paused node opens no term", node)
