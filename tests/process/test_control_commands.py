@@ -129,7 +129,8 @@ def test_watch_on_a_pipe_writes_changes_and_survives_a_daemon_that_is_away(serve
 
 @pytest.mark.usefixtures("served")
 def test_watch_ends_well_on_ctrl_c(config: str) -> None:
-    argv = [str(BIN / "pycarpctl"), "--config", config, "watch", "--interval", "0.1"]
+    # Whoever runs the tests in the background has a shell that lets them ignore SIGINT, and what they start as well.
+    argv = ["env", "--default-signal=INT", str(BIN / "pycarpctl"), "--config", config, "watch", "--interval", "0.1"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         assert "meta2" in watching.stdout.readline()
