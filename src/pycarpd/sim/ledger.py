@@ -96,13 +96,17 @@ class SentAdverts:
 
     sent: dict[int, Worth] = field(default_factory=dict)
     promised: dict[str, Worth] = field(default_factory=dict)
+    copies: dict[int, Copy | None] = field(default_factory=dict)
+    """What truly lay on the host when it last looked before each of its adverts."""
 
-    def note(self, advert: Advert, uptime_ns: int, true_ns: int) -> None:
+    def note(self, advert: Advert, uptime_ns: int, true_ns: int, copy: Copy | None) -> None:
         """Remember an advert of this moment."""
+        self.copies[advert.sequence] = copy
         lease_ns = advert.hold_ms * NS_PER_MS
         self.sent[advert.sequence] = Worth(uptime_ns + lease_ns, true_ns + lease_ns) if lease_ns else Worth()
         if len(self.sent) > ADVERTS_MAX:
-            del self.sent[next(iter(self.sent))]
+            oldest = next(iter(self.sent))
+            del self.sent[oldest], self.copies[oldest]
 
     def hear(self, name: str, advert: Advert) -> None:
         """Remember a voter's promise; one that is worth less takes nothing back."""
@@ -140,7 +144,7 @@ class PromiseKeeper:
                 case fx.Send(advert=advert):
                     clock, now_ns = node.host.clock, node.host.agenda.now_ns
                     life = self.lives.setdefault((advert.node_id, advert.epoch), SentAdverts())
-                    life.note(advert, clock.uptime_ns(now_ns), now_ns)
+                    life.note(advert, clock.uptime_ns(now_ns), now_ns, self.copies.get(advert.node_id))
                 case fx.Persist(persistent=wanted):
                     self._note_vote(node, event, wanted.vote_term, wanted.vote_for)
                 case fx.RenewLease(until_ns=until_ns):
@@ -205,11 +209,12 @@ class PromiseKeeper:
             require(is_over, "S5: who has promised votes for nobody else", node)
         if vote != node.member.node_id and isinstance(event, ev.AdvertHeard) and event.advert.role is Role.PROMOTING:
             self._check_freshness(node, event.advert.freshness)
-            self._check_copies(node, vote)
+            self._check_copies(node, event.advert)
 
-    def _check_copies(self, node: SimNode, vote: int) -> None:
+    def _check_copies(self, node: SimNode, advert: Advert) -> None:
         """Hold the vote against what truly lies on both hosts; a version that knows no lineages cannot do better."""
-        own, theirs = self.copies.get(node.member.node_id), self.copies.get(vote)
+        life = self.lives.get((advert.node_id, advert.epoch), SentAdverts())
+        own, theirs = self.copies.get(node.member.node_id), life.copies.get(advert.sequence)
         if own is None or theirs is None or node.is_among_older:
             return
         is_known = own.standing[0] in self.heard.get((node.name, node.host.epoch), ())
