@@ -17,7 +17,8 @@ from tests.product.stage import Stage, within
 pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(300)]
 
 ETCD_HOSTS = ("u1", "u2", "u3")
-LEASE_S = 3
+LEASE_S = 5
+"""The default: long enough for three members to elect another leader when theirs dies."""
 
 
 @pytest.fixture(scope="module")

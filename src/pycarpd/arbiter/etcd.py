@@ -234,6 +234,8 @@ class EtcdArbiter:
             self._listener.lost(self._wish)
         else:
             self._note(renewed)
+            await self._sleep(ASK_EVERY_S)
+            return
         elapsed_s = (self._clock_ns() - began_ns) / NS_PER_S
         await self._sleep(max(0.0, self._lease_s / RENEWALS_PER_LEASE - elapsed_s))
 
