@@ -11,7 +11,7 @@ from random import Random
 from pycarpd.election import events as ev
 from pycarpd.election.events import OperatorCommand
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S
-from pycarpd.sim.host import Doom, DoomMoment, PlanFate
+from pycarpd.sim.host import Doom, DoomMoment, Host, PlanFate
 from pycarpd.sim.network import Path, Weather
 from pycarpd.sim.node import SimNode
 from pycarpd.sim.world import World
@@ -214,6 +214,18 @@ def spoil_plans(world: World, node: SimNode, rng: Random) -> None:
     world.agenda.after(2 * _outage_ns(rng), mend)
 
 
+def spoil_archiving(world: World, node: SimNode, rng: Random) -> None:
+    """Let whoever serves give way, and be unable to put its files away for a while."""
+    for server in world.servers() or [node]:
+        server.host.fate, server.host.fateful_step = PlanFate.FAILS, "archive-files"
+        server.post(ev.Commanded(OperatorCommand.RESIGN))
+
+        def mend(host: Host = server.host) -> None:
+            host.fate = PlanFate.SUCCEEDS
+
+        world.agenda.after(2 * _outage_ns(rng), mend)
+
+
 def spoil_files(world: World, node: SimNode, rng: Random) -> None:
     """Let the host's files prove nothing for a while."""
     node.host.why_not = "a gap in its changelogs"
@@ -360,6 +372,7 @@ FAULTS: tuple[Fault, ...] = (
     cut_one_way,
     replay,
     forge,
+    spoil_archiving,
     lose_newest,
     lag,
     wipe_files,
