@@ -33,9 +33,9 @@ COMPLETE_FROM = 3000
 SIMULATE_EPILOG = f"""\b
 WHAT IS TOLD
   A progress bar with the time that is left, then the share of seeds in which each fault, change of role and rare
-  branch occurred. Of each broken rule its seed, its name (S1 to S13 are the safety rules, P1 pauses, L1 to L3 that
-  somebody serves in the end and the others could, B1 a bug that was noticed) and the smallest list of faults found that breaks it too,
-  with all that happened.
+  branch occurred. Of each broken rule its seed, its name and the smallest list of faults found that breaks it too,
+  with all that happened. S1 to S13 are the safety rules, P1 is of pauses, L1 to L3 ask that somebody serves in the
+  end and that the others could, B1 is a bug that was noticed.
 
 \b
 EXIT STATUS
