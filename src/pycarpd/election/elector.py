@@ -189,7 +189,7 @@ class Elector:
         if node.election_deadline_ns is not None and now_ns >= node.election_deadline_ns:
             support.on_election_deadline(node, now_ns)
         if node.standby.retry_ns is not None and now_ns >= node.standby.retry_ns:
-            lineage.on_retry(node)
+            lineage.on_retry(node, now_ns)
         handover.on_time(node, now_ns)
         no_master_ns = self._no_master_ns()
         if no_master_ns is not None and now_ns >= no_master_ns:

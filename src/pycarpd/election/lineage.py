@@ -19,7 +19,7 @@ from pycarpd.election.effects import StartDemotion
 from pycarpd.election.events import FreshnessKnown, StandbyMade
 from pycarpd.election.model import Advert, Freshness, Lineage, Role
 from pycarpd.election.node import Node
-from pycarpd.election.standby import RETRY_MAX_NS, Files, Standby
+from pycarpd.election.standby import RETRY_MAX_NS, RETRY_NS, Files, Standby
 
 QUIET_MAX_NS = 2_000_000_000
 """For how long a look from before a mastership says what is here; hosts look twice a second."""
@@ -92,9 +92,12 @@ def on_standby_made(node: Node, event: StandbyMade, now_ns: int) -> None:
         standby.files = Files.ITS_OWN
 
 
-def on_retry(node: Node) -> None:
-    """Try again to make this host a standby."""
+def on_retry(node: Node, now_ns: int) -> None:
+    """Try again to make this host a standby, as long as its master is there: without one the files may be needed."""
     standby = node.standby
+    if not _is_followed(node) or node.master_id != standby.master_id:
+        standby.retry_ns = now_ns + RETRY_NS
+        return
     standby.retry_ns = None
     node.emit(StartDemotion(standby.term, standby.master_id, is_foreign=standby.files is Files.FOREIGN))
 

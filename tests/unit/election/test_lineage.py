@@ -145,3 +145,13 @@ def test_a_pause_is_on_disk_and_outlasts_a_restart_and_its_node_votes_on() -> No
     again.hear(Role.PROMOTING, 9, hold_ms=750, vote_term=9, vote_for=SECOND.node_id, freshness=fresh(100, 5))
     assert again.elector._node.persistent.vote == (9, SECOND.node_id)
     assert ME.node_id != SECOND.node_id
+
+
+def test_files_are_not_archived_any_more_once_their_master_is_lost() -> None:
+    bench = in_backup()
+    bench.makes_standby = False
+    bench.hear(Role.MASTER, 6)
+    bench.tell(ev.StandbyMade(6, is_ok=False))
+    bench.hear(Role.MASTER, 6, flags=Flags.RESIGNED)
+    bench.wait(S // 100)
+    assert not [e for e in bench.wait(3 * S) if isinstance(e, fx.StartDemotion) and e.successor]
