@@ -144,7 +144,7 @@ def _followed_lineage(node: Node, found: Freshness) -> int:
         return 0
     if theirs.metaid != found.metaid:
         return 0
-    if standby.files is Files.UNJUDGED and (standby.is_made or not _is_followed(node)):
+    if standby.files is Files.UNJUDGED:
         _judge(node, theirs.lineage, found)
     if standby.files is Files.ITS_OWN and standby.branch is None:
         return theirs.lineage
@@ -166,7 +166,10 @@ def _judge(node: Node, lineage: int, found: Freshness) -> None:
     elif branch is not None:
         looks = [found] if standby.before is None else [found, standby.before]
         leads_up = any(each.lineage == branch.lineage and each.version <= branch.version for each in looks)
-        standby.files = Files.LEAD_UP if leads_up else Files.FOREIGN
+        if leads_up:
+            standby.files = Files.LEAD_UP
+        elif standby.is_made or not _is_followed(node):  # a former master's own files are about to be put away
+            standby.files = Files.FOREIGN
     if standby.files is Files.FOREIGN and _is_followed(node):
         standby.is_made = False
         node.has_old_news = True

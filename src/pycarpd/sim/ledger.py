@@ -221,7 +221,8 @@ class PromiseKeeper:
         snapshot = node.snapshot
         if not is_known or (snapshot is not None and snapshot.has_foreign_files):
             return
-        require(theirs.standing >= own.standing, f"S6: a voter has {own} and elects {theirs}", node)
+        is_fresh = theirs.standing >= own.standing or own.leads_to(theirs)
+        require(is_fresh, f"S6: a voter has {own} and elects {theirs}", node)
 
     def _check_freshness(self, node: SimNode, theirs: Freshness | None) -> None:
         own = self.known.get(node.name)

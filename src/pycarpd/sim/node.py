@@ -363,13 +363,13 @@ class SimNode:
             case fx.Send(advert=advert):
                 self._send(advert)
             case fx.AttachVip():
-                self.host.data.write(self.host.serving_term, 0)
                 self.host.kernel.attach(self.now_ns, has_fence=self._is_fenced)
             case fx.RenewLease(until_ns=until_ns):
                 self.host.kernel.renew(until_ns, self.now_ns)
             case fx.DetachVip():
                 self.host.kernel.detach(has_fence=self._is_fenced)
             case fx.Transition(role=Role.MASTER):
+                self.host.data.write(self.host.serving_term, 0)
                 if not self.host.has_mfsmaster:
                     self._lose_mfsmaster()
             case fx.AnnounceVip() | fx.Transition() | fx.Stopped() | fx.SwitchoverEnded():
