@@ -8,6 +8,7 @@ over through a pipe, never on a command line, and never log it.
 import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
+from ipaddress import ip_address
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -104,6 +105,42 @@ class DaemonSettings:
         built = _built(cls, document["settings"])
         invariant(isinstance(built, cls), "settings did not hold DaemonSettings")
         return built  # type: ignore[no-any-return]  # proved by the invariant above
+
+
+@dataclass(frozen=True, slots=True)
+class UcarpSettings:
+    """ucarp's own options, validated: addresses are IPv4, the password has 1 to 19 bytes.
+
+    ``parameters`` is what the scripts get behind interface and address: nothing, or ``--xparam``'s value.
+    """
+
+    interface: str
+    source: str
+    address: str
+    group: str
+    vhid: int
+    password: bytes = field(repr=False)
+    advbase: int
+    advskew: int
+    dead_ratio: int
+    preempt: bool
+    neutral: bool
+    shutdown: bool
+    ignore_link: bool
+    broadcast: bool
+    upscript: str | None
+    downscript: str | None
+    parameters: tuple[str, ...]
+
+    @property
+    def source_packed(self) -> bytes:
+        """Return the own address as four bytes."""
+        return ip_address(self.source).packed
+
+    @property
+    def address_packed(self) -> bytes:
+        """Return the virtual address as four bytes."""
+        return ip_address(self.address).packed
 
 
 def _plain(value: object) -> object:

@@ -45,6 +45,7 @@ RUN_BY = {
     "systemctl daemon-reload": SIGNALS,
     "pycarpd systemd-unit > /etc/systemd/system/pycarpd.service": "tests/process/test_install.py",
     "pycarpd keygen --output /etc/pycarpd/key": "tests/process/test_control_commands.py",
+    "pycarpd ucarp --help": "tests/netns/test_ucarp_dropin.py",
     "pycarpd check": "tests/process/test_control_check.py",
     "pycarpctl status": "tests/process/test_control_commands.py",
     "pycarpctl --json status": "tests/process/test_control_commands.py",

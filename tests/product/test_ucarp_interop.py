@@ -6,85 +6,24 @@ of the address comes from the kernels of both hosts; what ucarp believes, from i
 
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from netns.capture import Kind, Sighting
 from netns.cluster import Cluster, Options
-from netns.commands import boottime_ns, eventually, spawn
+from netns.commands import boottime_ns, eventually
 from netns.faults import find, heal, inject
 from netns.owner import Owner
 from netns.pycarpd import Settings
-from netns.topology import INTERFACE, VIP, VIP_CIDR
+from netns.topology import VIP, VIP_CIDR
 from netns.watch import Change
+from tests.ucarp_host import PASSWORD, Ucarp
 
 pytestmark = [pytest.mark.netns, pytest.mark.product]
 
-PASSWORD = "an old secret"  # noqa: S105 - of this test's own ucarp
 S = 1_000_000_000
 UCARP_TIMEOUT_NS = 3 * S
 """What ucarp waits at least (deadratio times advbase) before it takes a silent master for dead."""
-SCRIPT = """\
-#!/bin/sh
-{command}
-echo {word} >> {log}
-"""
-
-
-class Ucarp:
-    """A ucarp on one host."""
-
-    def __init__(self, cluster: Cluster, host: str, *options: str) -> None:
-        self.cluster = cluster
-        self.host = host
-        self.directory = cluster.topology.host_directory(host)
-        self.output = self.directory / "ucarp.log"
-        self.scripts_run = self.directory / "scripts.log"
-        self._options = options
-
-    def start(self) -> None:
-        password = self.directory / "password"
-        password.write_text(PASSWORD + "\n")
-        up = self._script("up", f"ip addr add {VIP_CIDR} dev $1")
-        down = self._script("down", f"ip addr del {VIP_CIDR} dev $1")
-        address = self.cluster.topology.hosts[self.host].address
-        # Its output is a file, and would be kept back until there are 4 kB of it.
-        argv = ("stdbuf", "-oL", "ucarp", "-i", INTERFACE, "-s", address, "-v", "10", "-o", str(password), "-a", VIP)
-        scripts = ("-u", str(up), "-d", str(down), "-z", "-D", "-f", "none")
-        process = spawn(self.cluster.topology.inside(self.host, *argv, *scripts, *self._options), self.output)
-        if self.cluster.owner is not None:
-            self.cluster.owner.adopt(process)
-        eventually(lambda: "down" in self.runs, 15.0, "ucarp has begun as a backup")
-
-    def stop(self) -> None:
-        self.cluster.topology.send_signal(signal.SIGTERM, self._pids())
-        eventually(lambda: not self._pids(), 15.0, "ucarp has ended")
-
-    @property
-    def runs(self) -> list[str]:
-        """Return which of its scripts ucarp has run so far, in order."""
-        return self.scripts_run.read_text().split() if self.scripts_run.exists() else []
-
-    def state(self) -> str:
-        """Ask ucarp for its state, by the signal it has for that."""
-        asked = self.output.read_text(errors="replace").count(" on eth0 id 10")
-        self.cluster.topology.send_signal(signal.SIGUSR1, self._pids())
-
-        def answers() -> list[str]:
-            lines = [line for line in self.output.read_text(errors="replace").splitlines() if " on eth0 id 10" in line]
-            return lines[asked:]
-
-        return eventually(answers, 15.0, "ucarp tells its state")[-1].partition(" on ")[0].split()[-1]
-
-    def _pids(self) -> list[int]:
-        return [process.pid for process in find(self.cluster, self.host, "ucarp")]
-
-    def _script(self, word: str, command: str) -> Path:
-        path = self.directory / word
-        path.write_text(SCRIPT.format(word=word, command=command, log=self.scripts_run))
-        path.chmod(0o755)
-        return path
 
 
 @pytest.fixture

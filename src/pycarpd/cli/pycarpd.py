@@ -13,6 +13,7 @@ import typer
 from pycarpd.cli.check import check_host, show_findings
 from pycarpd.cli.common import HELP_SETTINGS, ExitCode, tell, write_line
 from pycarpd.cli.simulate import SIMULATE_EPILOG, simulate
+from pycarpd.cli.ucarp import ucarp
 from pycarpd.config import DEFAULT_PATH
 from pycarpd.control.reports import Report, Severity, report, worst
 from pycarpd.wire.keys import KEY_BYTES_MIN, generate_key_line
@@ -108,6 +109,17 @@ def keygen(
 
 
 app.command(short_help="Rehearse clusters under faults in virtual time.", epilog=SIMULATE_EPILOG)(simulate)
+
+
+@app.command(
+    "ucarp",
+    short_help="Play the part of a ucarp, with its own options.",
+    # Every word is ucarp's, --help included.
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+)
+def play_ucarp(context: typer.Context) -> None:
+    """Play the part of a ucarp: the same options, scripts, signals and log lines."""
+    ucarp(context.args)
 
 
 @app.command("systemd-unit")
