@@ -178,7 +178,7 @@ def test_what_is_proved_from_a_metaloggers_files_is_what_a_new_master_serves(hos
     make_directories(host)
     live = host.live()
     assert live.version > DIRECTORIES
-    assert list_servers(host.address, CLIENT_PORT, 5.0) == ConnectedServers(0, 1)
+    assert list_servers(host.address, CLIENT_PORT, 5.0) == ConnectedServers(0, 1, 0)
 
     def keeps_up() -> bool:
         found = index.prove(expected_metaid=live.metaid)

@@ -43,12 +43,14 @@ class LiveMaster:
 class ConnectedServers:
     """How many chunkservers and metaloggers are connected to a master.
 
-    ``copies_missing``: how many chunks the connected chunkservers have announced and not listed yet. A chunkserver
-    counts as connected from its first packet; a client that writes to a chunk not listed yet sleeps for a minute.
+    ``chunkservers_known``: how many the file system has, connected or not, by its metadata. ``copies_missing``: how
+    many chunks the connected chunkservers have announced and not listed yet. A chunkserver counts as connected from
+    its first packet; a client that writes to a chunk not listed yet sleeps for a minute.
     """
 
     chunkservers: int
     metaloggers: int
+    chunkservers_known: int
     copies_missing: int = 0
 
 
@@ -75,7 +77,9 @@ def list_servers(host: str, port: int, timeout_s: float) -> ConnectedServers | P
         return ProbeFault(ProbeFaultCode.MALFORMED, detail)
     records = [chunkservers[start : start + size] for start in range(0, len(chunkservers), size)]
     connected = [record for record in records if not record[0] & _DISCONNECTED]
-    return ConnectedServers(len(connected), len(metaloggers) // _METALOGGER_BYTES, _copies_missing(connected, info))
+    return ConnectedServers(
+        len(connected), len(metaloggers) // _METALOGGER_BYTES, len(records), _copies_missing(connected, info)
+    )
 
 
 def _copies_missing(records: list[bytes], info: bytes) -> int:

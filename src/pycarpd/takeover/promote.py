@@ -50,30 +50,33 @@ def give_address(context: Context) -> StepFault | None:
     return StepFault("ADDRESS_HELD", "the heartbeat did not give the virtual address up")
 
 
-def expected_chunkservers(context: Context) -> int:
-    """Return how many chunkservers the dead master had."""
+def expected_chunkservers(context: Context) -> int | None:
+    """Return how many chunkservers the dead master had; None when nobody has told this host, as after a power cut."""
     port = context.settings.ports.chunkservers
-    return sum(each.service_port == port for each in context.old_connections)
+    return sum(each.service_port == port for each in context.old_connections) if context.old_connections else None
 
 
 def await_chunkservers(context: Context, cancel: threading.Event) -> StepFault | None:
     """Wait until as many chunkservers have registered as there were, or for the configured time.
 
     A client that reads a chunk which no server has registered yet sleeps 10 s, one that writes 60 s. Copies of which
-    no more come (the master has listed chunks in vain, or did not know them) are not waited for.
+    no more come (the master has listed chunks in vain, or did not know them) are not waited for. Where nobody knows
+    how many there were, all that the metadata know of are waited for.
     """
     settings, expected = context.settings, expected_chunkservers(context)
-    polls = max(1, round(to_seconds(settings.chunkserver_wait_ns) / _POLL_S))
+    if expected == 0:
+        return None
     present, missing, unchanged = 0, 0, 0
-    for _ in range(polls if expected else 0):
+    for _ in range(max(1, round(to_seconds(settings.chunkserver_wait_ns) / _POLL_S))):
         servers = list_servers(settings.probe_host, settings.ports.clients, _PROBE_TIMEOUT_S)
         if not isinstance(servers, ProbeFault):
             unchanged = unchanged + 1 if (present, missing) == (servers.chunkservers, servers.copies_missing) else 0
             present, missing = servers.chunkservers, servers.copies_missing
+            expected = servers.chunkservers_known if expected is None else expected
         is_listed = missing == 0 or unchanged >= _POLLS_UNCHANGED
-        if (present >= expected and is_listed) or cancel.wait(_POLL_S):
+        if (expected is not None and present >= expected and is_listed) or cancel.wait(_POLL_S):
             break
-    if present < expected:
+    if present < (expected or 0):
         return StepFault("CHUNKSERVERS_MISSING", f"{present} of {expected} have come back")
     return None
 

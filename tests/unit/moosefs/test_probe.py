@@ -158,7 +158,7 @@ def test_only_connected_chunkservers_count() -> None:
     connected, gone = bytes(69), b"\1" + bytes(68)
     frames = (module(), frame(501, connected + gone + connected), frame(523, bytes(8) * 4), info(149, 121, 405))
     with answering(sends(*frames)) as port:
-        assert list_servers(HOST, port, 2.0) == ConnectedServers(2, 4)
+        assert list_servers(HOST, port, 2.0) == ConnectedServers(2, 4, 3)
 
 
 @pytest.mark.parametrize(("known", "missing"), [(0, 700), (650, 50), (700, 0), (701, 0)])
@@ -169,7 +169,7 @@ def test_chunks_announced_and_not_listed_yet_are_missing(known: int, missing: in
     servers = server(300) + server(9000, is_gone=True) + server(400)
     said = frame(511, bytes(92) + known.to_bytes(4, "big") + bytes(53))
     with answering(sends(module(), frame(501, servers), frame(523, b""), said)) as port:
-        assert list_servers(HOST, port, 2.0) == ConnectedServers(2, 0, missing)
+        assert list_servers(HOST, port, 2.0) == ConnectedServers(2, 0, 3, missing)
 
 
 @pytest.mark.parametrize(
