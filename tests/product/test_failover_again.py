@@ -9,6 +9,7 @@ import signal
 
 import pytest
 
+from pycarpd.moosefs.chain import Chain, prove
 from pycarpd.moosefs.metadata import MetadataHeader, read_header
 from pycarpd.takeover.datafiles import names_in_the_way
 from tests.product.stage import Stage, within
@@ -35,7 +36,10 @@ def base_version(stage: Stage, host: str, name: str) -> int:
 
 
 def is_ready(stage: Stage, host: str) -> bool:
-    return bool(stage.status(host).get("freshness", {}).get("promotable"))
+    """Tell whether the host's files prove a version by now, and it says so: what it says may be a moment old."""
+    chain = prove(stage.cluster.moosefs.data_path(host), expected_metaid=None)
+    freshness = stage.status(host).get("freshness", {})
+    return isinstance(chain, Chain) and bool(freshness.get("promotable")) and freshness["version"] >= chain.version
 
 
 def test_a_standby_that_begins_with_nothing_takes_over_from_a_new_master(stage: Stage) -> None:

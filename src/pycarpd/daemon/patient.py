@@ -24,6 +24,7 @@ from pycarpd.linux.inotify import DirectoryWatch
 from pycarpd.moosefs.bases import UNKNOWABLE_METAID
 from pycarpd.moosefs.chain import Chain
 from pycarpd.moosefs.probe import LiveMaster, probe
+from pycarpd.moosefs.proof import RefusalCode
 from pycarpd.takeover.datafiles import is_own
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Findings:
     connections: tuple[PeerConnection, ...] = ()
     hangs: bool = False
     lacks_metalogger: bool = False
+    has_gap: bool = False
     exports_digest: int = 0
 
 
@@ -111,7 +113,8 @@ class Patient:
         lacks_metalogger = not has_mfsmaster and not self._host.metalogger.is_running()
         chain = self._host.follower.follow(expected_metaid=self._expected_metaid())
         if not isinstance(chain, Chain):
-            return Findings(None, chain.text, lacks_metalogger=lacks_metalogger)
+            has_gap = chain.code is RefusalCode.GAP
+            return Findings(None, chain.text, lacks_metalogger=lacks_metalogger, has_gap=has_gap)
         freshness = Freshness(chain.metaid, chain.version)
         # A former master's own files are complete without a metalogger; the package's empty metadata.mfs is none.
         is_complete = is_own(chain.base.name) or not lacks_metalogger

@@ -5,6 +5,7 @@
   would delete its own changelogs). It is started again beside a master whose metadata is not older than this host's.
 * A host whose files have fallen behind while there was a master to follow says so, and goes on saying so when that
   master is lost: only a metalogger that has caught up with a master ends it.
+* A metalogger whose files have a gap is made to download anew; see downloads.py.
 * What an earlier plan could not take back is tried again, and keeps the host from promoting until it is done.
 * Now and then it rehearses; see drills.py.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from pycarpd.control.reports import Report, report
 from pycarpd.daemon.board import Board
 from pycarpd.daemon.disk import Disk
+from pycarpd.daemon.downloads import Downloads
 from pycarpd.daemon.drills import Drills, Turn
 from pycarpd.daemon.host import Host
 from pycarpd.daemon.messages import PeerNews, StatusNews
@@ -65,6 +67,7 @@ class Standby:
 
     def __init__(self, needs: Needs) -> None:
         self._needs = needs
+        self._downloads = Downloads(needs.host, needs.disk)
         self._told: deque[tuple[int, int]] = deque(maxlen=TOLD_MAX)
         self._told_by = ""
         self._master_since_ns: int | None = None
@@ -152,6 +155,7 @@ class Standby:
             logger.warning("making this host a standby again why=%s", self._unfinished or NO_METALOGGER)
             self._needs.operate(Job(Kind.DEMOTE, news.term))
             is_busy = True
+        self._downloads.tick(found, has_master=not is_busy and self._master() is not None)
         is_free = not is_busy and found.freshness is not None and not found.lacks_metalogger and bool(news.master)
         ranks = self._ranks()
         self._needs.drills.tick(_turns(news, ranks), ranks[self._needs.board.settings.node_name], is_free=is_free)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pycarpd.daemon import downloads as downloads_room
 from pycarpd.daemon import drills as drills_room
 from pycarpd.daemon import standby as room
 from pycarpd.daemon.board import Board
@@ -72,7 +73,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     made = Bench(tmp_path)
-    for module in (room, drills_room):
+    for module in (room, downloads_room, drills_room):
         monkeypatch.setattr(module, "boottime_ns", lambda: made.now_ns)
     made.standby._stopped_ns = made.now_ns
     return made
@@ -148,6 +149,36 @@ def test_a_metalogger_that_died_is_started_again_soon_beside_a_master(bench: Ben
     bench.standby.look_after(found(100, lacks=True), Role.BACKUP)
     bench.standby.look_after(found(100, lacks=True), Role.PROMOTING)
     assert len(bench.jobs) == 1
+
+
+def test_a_metalogger_whose_files_keep_a_gap_downloads_anew_ever_less_often(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops: list[int] = []
+    monkeypatch.setattr(Mfsmetalogger, "stop", lambda *_: stops.append(bench.now_ns))
+    gap = Findings(None, "changes 7 to 9 are missing", has_gap=True)
+    bench.hear(100)
+
+    def look(findings: Findings, seconds: int) -> int:
+        for _ in range(seconds):
+            bench.now_ns += S
+            bench.standby.look_after(findings, Role.BACKUP)
+            bench.disk.copy("wait", lambda: None)
+        bench.disk._beside.submit(int).result()
+        return len(stops)
+
+    assert look(gap, 5) == 0, "a download may be under way"
+    assert look(gap, 2) == 1
+    assert look(gap, 8) == 1
+    assert look(gap, 4) == 2
+    (bench.path / "metadata_ml.tmp").touch()
+    assert look(gap, 60) == 2, "it is downloading"
+    (bench.path / "metadata_ml.tmp").unlink()
+    assert look(found(120), 1) == 2
+    assert look(gap, 7) == 3, "a gap that was closed is forgotten"
+    bench.hear(None)
+    assert look(gap, 60) == 3, "there is nobody to download from"
+    bench.disk.close()
 
 
 def test_losing_the_master_keeps_the_files_and_has_them_looked_at(bench: Bench) -> None:
