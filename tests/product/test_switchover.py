@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from netns.capture import Kind
 from netns.commands import must
-from tests.product.stage import Stage, within
+from netns.topology import VIP
+from tests.product.stage import Scene, Stage, within
 
 ARBITER = "majority"
 pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(400)]
@@ -123,7 +125,17 @@ def test_a_successor_that_is_killed_in_the_middle_costs_nothing(stage: Stage, st
         scene.await_writes()
         within(lambda: not stage.cluster.daemons.processes(target), 20, f"pycarpd on {target} is gone")
         stage.cluster.daemons.start(target)
-    scene.assert_no_overlap()
+    # Nobody is left there to take an early address away: its lifetime does, and until then the fence stands before it.
+    scene.assert_no_overlap(target)
+    assert not answers_beside_another(scene, target)
+
+
+def answers_beside_another(scene: Scene, host: str) -> bool:
+    """Tell whether a host announced the VIP or let somebody in there after another host had taken it."""
+    assert scene.stage.cluster.capture is not None
+    taken = [c.at_ns for c in scene.vip_changes() if c.host != host and c.what == "address-added"]
+    seen = [s for s in scene.stage.cluster.capture.sightings() if s.host == host and s.address == VIP]
+    return any(s.kind in (Kind.GARP, Kind.SYN_ACK) and taken and s.at_ns > min(taken) for s in seen)
 
 
 def test_who_stops_hands_over_first(stage: Stage) -> None:
