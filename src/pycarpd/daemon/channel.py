@@ -44,7 +44,7 @@ class Channel:
         return self._end.fileno()
 
     def send(self, message: Message) -> None:
-        """Send the message, or drop it if it is only news; never waits, never raises."""
+        """Send the message, or drop it if it is only news; never waits, never raises. Any thread may send."""
         if self.is_closed:
             return
         try:

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pycarpd.daemon.bugs import end_if_raised
-from pycarpd.daemon.identity import write_persistent
+from pycarpd.daemon.identity import VOTES_FILE
+from pycarpd.daemon.votes import VoteFile
 from pycarpd.election.model import Persistent
 
 logger = logging.getLogger(__name__)
@@ -20,10 +21,14 @@ RETRY_S = 1.0
 
 
 class Disk:
-    """Writes in the background for the worker's event loop; ``written`` hears, in the loop, of each state on disk."""
+    """Writes in the background for the worker's event loop.
+
+    ``written`` hears of each state on disk at once, in the thread that has written it: the election waits for that, and
+    the loop may be busy.
+    """
 
     def __init__(self, state_dir: Path, written: Callable[[Persistent], None]) -> None:
-        self._state_dir = state_dir
+        self._votes = VoteFile(state_dir / VOTES_FILE)
         self._written = written
         self._in_order = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="preserve")
@@ -39,12 +44,12 @@ class Disk:
 
         def write() -> None:
             try:
-                write_persistent(self._state_dir, persistent)
+                self._votes.write(persistent)
             except OSError as error:
                 logger.critical("cannot write the election's state, nobody can be elected here error=%s", error)
                 loop.call_soon_threadsafe(loop.call_later, RETRY_S, self._persist_again, persistent)
                 return
-            loop.call_soon_threadsafe(self._written, persistent)
+            self._written(persistent)
 
         self._in_order.submit(write).add_done_callback(end_if_raised)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.heartbeat import Heartbeat
-from pycarpd.daemon.identity import StateError, new_identity, read_persistent
+from pycarpd.daemon.identity import StateError, bring_over, new_identity, read_persistent
 from pycarpd.daemon.messages import SettingsNews
 from pycarpd.invariant import invariant
 from pycarpd.linux.realtime import Degradation, freeze_garbage_collector, lock_memory, use_realtime
@@ -87,6 +87,7 @@ def main() -> int:
         codec = codec_settings(settings)
         identity = new_identity(state_dir)
         persistent = read_persistent(state_dir)
+        bring_over(state_dir, persistent)
     except (OSError, StateError) as error:
         sys.stderr.write(f"pycarpd heartbeat: {error}\n")
         return FAILED

@@ -6,18 +6,22 @@ so that a node which forgot everything still gets a larger number than it ever h
 
 import json
 import secrets
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
+from pycarpd.daemon.votes import VoteFile, VotesDamagedError, read_votes
 from pycarpd.election.model import Lineage, Persistent
 from pycarpd.election.node import Identity
 from pycarpd.linux.clock import realtime_ns
 from pycarpd.linux.files import write_durably
 
 EPOCH_FILE = "epoch"
+VOTES_FILE = "votes"
 STATE_FILE = "election.json"
 STANDING_FILE = "standing.json"
-"""What later versions have added, beside the file that an earlier one still reads."""
+"""Where an earlier version kept the terms and votes, and pause and lineage beside them."""
+MOVED = b'"moved to the file votes, which a later version of pycarpd reads"\n'
+"""What STATE_FILE says since: an earlier version takes it for damage, and does not go on from terms of long ago."""
 NONCE_BITS = 64
 NUMBER_BITS = 64
 """What the trailer has for each of the numbers kept here."""
@@ -42,35 +46,58 @@ def new_identity(state_dir: Path) -> Identity:
 
 def read_persistent(state_dir: Path) -> Persistent:
     """Return the terms and votes on disk; raises StateError rather than forget a vote, OSError if unreadable."""
+    path = state_dir / VOTES_FILE
+    try:
+        kept = read_votes(path)
+    except VotesDamagedError as error:
+        raise StateError(_advice(path)) from error
+    former = None if kept is not None and _has_moved(state_dir) else _read_former(state_dir)
+    if kept is None or former is None:
+        return kept or former or Persistent()
+    return _joined(kept, former)
+
+
+def bring_over(state_dir: Path, persistent: Persistent) -> None:
+    """Make the file of votes where an earlier version, or none, has run here: later writes find it made.
+
+    Raises OSError. *persistent* is what ``read_persistent`` has found. The earlier version's file is only given up
+    when the state is in the new one.
+    """
+    if _has_moved(state_dir):
+        return
+    VoteFile(state_dir / VOTES_FILE).write(persistent)
+    write_durably(state_dir / STATE_FILE, MOVED)
+    (state_dir / STANDING_FILE).unlink(missing_ok=True)
+
+
+def _joined(kept: Persistent, former: Persistent) -> Persistent:
+    """Return what is in neither forgotten: both are there after a crash while one was brought over to the other.
+
+    And where an earlier version has run meanwhile, and written its own file again.
+    """
+    newer = kept if kept.term >= former.term else former
+    vote_term, vote_for = max(kept.vote, former.vote)
+    served_term = max(kept.served_term, former.served_term)
+    return replace(newer, served_term=served_term, vote_term=vote_term, vote_for=vote_for)
+
+
+def _has_moved(state_dir: Path) -> bool:
     path = state_dir / STATE_FILE
-    known = _numbers(path, VOTE_FIELDS)
+    return path.exists() and path.read_bytes() == MOVED
+
+
+def _read_former(state_dir: Path) -> Persistent | None:
+    """Return what an earlier version has left, None for nothing."""
+    known = _numbers(state_dir / STATE_FILE, VOTE_FIELDS)
     if known is None:
-        return Persistent()
+        return None
     term, served_term, vote_term, vote_for = (known[name] for name in VOTE_FIELDS)
-    return _read_standing(state_dir, Persistent(term, served_term, vote_term, vote_for))
-
-
-def _read_standing(state_dir: Path, persistent: Persistent) -> Persistent:
-    """Return the state with the pause and the files' lineage that are on disk beside it, if they are."""
+    persistent = Persistent(term, served_term, vote_term, vote_for)
     known = _numbers(state_dir / STANDING_FILE, ("is_paused", *LINEAGE_FIELDS))
     if known is None:
         return persistent
     lineage = Lineage(*(known[name] for name in LINEAGE_FIELDS))
     return replace(persistent, is_paused=bool(known["is_paused"]), lineage=lineage)
-
-
-def write_persistent(state_dir: Path, persistent: Persistent) -> None:
-    """Put the terms and votes on disk; raises OSError.
-
-    Pause and lineage have a file of their own, which comes first: what is said of the files is true whether or not the
-    vote beside it was written.
-    """
-    standing = {"is_paused": int(persistent.is_paused), **asdict(persistent.lineage)}
-    path, text = state_dir / STANDING_FILE, json.dumps(standing).encode() + b"\n"
-    if not path.exists() or path.read_bytes() != text:
-        write_durably(path, text)
-    votes = {name: getattr(persistent, name) for name in VOTE_FIELDS}
-    write_durably(state_dir / STATE_FILE, json.dumps(votes).encode() + b"\n")
 
 
 def _numbers(path: Path, names: tuple[str, ...]) -> dict[str, int] | None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from pycarpd.daemon.disk import Disk
-from pycarpd.daemon.identity import STATE_FILE, read_persistent
+from pycarpd.daemon.identity import VOTES_FILE, read_persistent
 from pycarpd.election.model import Persistent
 
 OLD, NEW = Persistent(term=1), Persistent(term=2)
@@ -16,7 +16,12 @@ WAIT_S = 20.0
 def play(state_dir: Path, body: Callable[[Disk, "asyncio.Queue[Persistent]"], Awaitable[None]]) -> None:
     async def main() -> None:
         written: asyncio.Queue[Persistent] = asyncio.Queue()
-        disk = Disk(state_dir, written.put_nowait)
+        loop = asyncio.get_running_loop()
+
+        def tell(state: Persistent) -> None:
+            loop.call_soon_threadsafe(written.put_nowait, state)
+
+        disk = Disk(state_dir, tell)
         async with asyncio.timeout(WAIT_S):
             await body(disk, written)
         disk.close()
@@ -35,7 +40,7 @@ def test_a_state_is_told_when_it_is_on_disk(tmp_path: Path) -> None:
 
 def test_a_state_that_the_disk_refuses_is_tried_again(tmp_path: Path) -> None:
     async def body(disk: Disk, written: asyncio.Queue[Persistent]) -> None:
-        in_the_way = tmp_path / STATE_FILE
+        in_the_way = tmp_path / VOTES_FILE
         in_the_way.mkdir()
         disk.persist(OLD)
         disk.persist(NEW)

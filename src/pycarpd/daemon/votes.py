@@ -1,0 +1,119 @@
+"""The file of terms and votes: two slots written in turn, so that what was last on disk stays while the other changes.
+
+Theory of operation. A candidate's claim waits for the disk, and so does each voter's answer: a takeover waits for it
+twice. To replace a file (write beside, sync, rename, sync the directory) costs several commits of a file system's
+journal; to write into blocks that a file has already costs one flush of the disk. So the file is made once, whole, with
+two slots of a page each. A record says its sequence and has a checksum; it goes to the slot of its sequence's parity,
+and the other one keeps the record before it. After a crash at any moment of a write the slot is whole, and holds the
+new record, or it is not, and the other slot's counts: nobody was told of a record before it was synced (S1).
+
+A slot that went bad long after it was written looks like one that was torn; against that the disk's own checks stand,
+whose refusal is an OSError. Two bad slots are a damaged file, and nobody guesses then.
+"""
+
+import hashlib
+import os
+import struct
+from pathlib import Path
+
+from pycarpd.election.model import Lineage, Persistent
+from pycarpd.linux.files import write_durably
+
+SLOT_BYTES = 4096
+"""What the disk writes in one piece at most, and the page cache at least: a torn slot never touches the other."""
+SLOTS = 2
+_MAGIC = b"pcvotes1"
+_RECORD = struct.Struct(">8sQQQQQ?QQQQQ")
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
+RECORD_BYTES = _RECORD.size + _CHECKSUM_BYTES
+
+
+class VotesDamagedError(Exception):
+    """Neither slot of the file holds a record."""
+
+
+def read_votes(path: Path) -> Persistent | None:
+    """Return the state last written, None if there is no file. Raises OSError and VotesDamagedError."""
+    try:
+        newest = _newest(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    if newest is None:
+        raise VotesDamagedError(str(path))
+    return newest[1]
+
+
+class VoteFile:
+    """Writes the file; use from one thread and, as there are two slots only, in one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._refused: int | None = None
+
+    def write(self, persistent: Persistent) -> None:
+        """Put the state on disk; raises OSError, and the state before is on disk then.
+
+        A record that could not be synced is tried again in its own slot: what the other holds is on disk, but of this
+        one the page cache may show a record that is not.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._make(persistent)
+            return
+        try:
+            sequence = self._refused
+            if sequence is None:
+                newest = _newest(os.pread(descriptor, SLOTS * SLOT_BYTES, 0))
+                if newest is None:  # what is to be written is all of the state: nothing is lost with the file
+                    self._make(persistent)
+                    return
+                sequence = newest[0] + 1
+            self._refused = sequence
+            record = encode(sequence, persistent)
+            if os.pwrite(descriptor, record, sequence % SLOTS * SLOT_BYTES) != len(record):
+                raise OSError(f"{self._path}: a record was not written whole")
+            os.fdatasync(descriptor)
+            self._refused = None
+        finally:
+            os.close(descriptor)
+
+    def _make(self, persistent: Persistent) -> None:
+        """Make the file, every block of it written: space that is only reserved would be a matter for the journal."""
+        write_durably(self._path, encode(0, persistent).ljust(SLOTS * SLOT_BYTES, b"\0"))
+        self._refused = None
+
+
+def encode(sequence: int, persistent: Persistent) -> bytes:
+    """Return the record of that sequence."""
+    lineage = persistent.lineage
+    record = _RECORD.pack(
+        _MAGIC,
+        sequence,
+        persistent.term,
+        persistent.served_term,
+        persistent.vote_term,
+        persistent.vote_for,
+        persistent.is_paused,
+        lineage.term,
+        lineage.metaid,
+        lineage.version,
+        lineage.branch_lineage,
+        lineage.branch_version,
+    )
+    return record + hashlib.sha256(record).digest()
+
+
+def _newest(content: bytes) -> tuple[int, Persistent] | None:
+    """Return the newer of the records that are whole, with its sequence."""
+    slots = (_decode(content[at * SLOT_BYTES : at * SLOT_BYTES + RECORD_BYTES], at) for at in range(SLOTS))
+    return max((record for record in slots if record is not None), key=lambda record: record[0], default=None)
+
+
+def _decode(slot: bytes, position: int) -> tuple[int, Persistent] | None:
+    if len(slot) != RECORD_BYTES or hashlib.sha256(slot[: _RECORD.size]).digest() != slot[_RECORD.size :]:
+        return None
+    magic, sequence, term, served_term, vote_term, vote_for, is_paused, *lineage = _RECORD.unpack_from(slot)
+    if magic != _MAGIC or sequence % SLOTS != position:
+        return None
+    return sequence, Persistent(term, served_term, vote_term, vote_for, is_paused, Lineage(*lineage))
