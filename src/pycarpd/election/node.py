@@ -96,6 +96,8 @@ class Node:
     asks_again_ns: int = 0
     is_paused: bool = False
     is_stopping: bool = False
+    has_begun: bool = True
+    """Whether more may run here than on a standby; a candidate that no plan was begun for is one still."""
     is_plan_started: bool = False
     is_plan_over: bool = False
     is_aborting: bool = False

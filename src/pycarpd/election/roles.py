@@ -16,7 +16,11 @@ from pycarpd.election.standby import Standby
 
 
 def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
-    """Enter BACKUP, listen for a whole master-down interval, and see that the metalogger runs."""
+    """Enter BACKUP, listen for a whole master-down interval, and see that the metalogger runs.
+
+    A candidate that no plan was begun for has nothing to undo. A plan that starts its metalogger, for which there is no
+    master, would only stand in the way of the promotion that comes in a moment.
+    """
     if cause is Cause.STARTED:
         node.give_up_address()  # one that an earlier run has left behind
     node.move(cause, now_ns)
@@ -34,8 +38,9 @@ def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
         node.follow_until_ns = now_ns + node.silence_ns()  # one that has just come listens before it welcomes change
     if node.advert_due_ns is None:  # a candidate whose term was never advertised had nothing planned
         node.advert_due_ns = now_ns + node.settings.interval_ns
-    if not node.adopts:
+    if not node.adopts and (node.has_begun or cause not in (Cause.DEMOTED, Cause.NOT_ELECTED)):
         node.emit(StartDemotion(node.persistent.term, 0))
+    node.has_begun = True
     settle_faults(node, now_ns)
 
 
@@ -89,7 +94,7 @@ def start_promotion(node: Node, cause: Cause, now_ns: int) -> None:
 
     A mfsmaster that was found running without the address is not adopted here: nobody has proved what it serves.
     """
-    node.adopts = False
+    node.has_begun, node.adopts = node.adopts, False
     node.promoted = node.freshness
     node.claimed_term = node.grant_term or node.persistent.term + 1
     node.move(cause, now_ns)
@@ -153,13 +158,14 @@ def begin_plan(node: Node, now_ns: int) -> None:
         node.listen_deadline_ns = node.plain_until_ns
         return
     node.listen_deadline_ns = None
-    node.is_plan_started = True
+    node.has_begun = node.is_plan_started = True
     node.emit(StartPromotion(node.claimed_term, node.inherits))
 
 
 def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     """Serve: the address first, since mfsmaster answers already, then the advert."""
     node.move(cause, now_ns)
+    node.has_begun = True
     node.adopts = node.has_asked = node.has_early_address = False
     node.wants_address_for = 0
     node.served_versions.clear()
