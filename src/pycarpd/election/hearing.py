@@ -148,10 +148,20 @@ def _on_claim(node: Node, event: AdvertHeard, now_ns: int) -> None:
         case Reaction.YIELD:
             successor = advert.node_id if advert.role is Role.MASTER else 0
             roles.demote(node, Cause.OUTRANKED, now_ns, successor)
+            if node.settings.majority > 1 and node.role is Role.BACKUP:
+                _answer_after_giving_way(node, event, now_ns)
         case Reaction.ASSERT:
             _assert_claim(node, now_ns)
         case Reaction.FOLLOW:
             _follow(node, event, now_ns)
+
+
+def _answer_after_giving_way(node: Node, event: AdvertHeard, now_ns: int) -> None:
+    """Vote for the better claim, or say that the vote in that term is spent: its sender need not wait for it."""
+    if event.advert.term == node.persistent.vote_term:
+        node.send(now_ns)
+    else:
+        _follow(node, event, now_ns)
 
 
 def _assert_claim(node: Node, now_ns: int) -> None:

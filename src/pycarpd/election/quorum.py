@@ -58,6 +58,14 @@ def is_elected(node: Node) -> bool:
     return len(supporters(node)) + 1 >= node.settings.majority
 
 
+def is_term_spent(node: Node, now_ns: int) -> bool:
+    """Tell whether those that are heard and have a vote left for this node's claim are too few for a majority."""
+    term, own_id = node.claimed_term, node.settings.node_id
+    heard = [p.advert for p in node.peers.live(now_ns, node.silence_ns()) if p.advert is not None]
+    spent = [a for a in heard if a.vote_term == term and a.vote_for != own_id]
+    return bool(spent) and len(heard) - len(spent) + 1 < node.settings.majority
+
+
 def lease_until_ns(node: Node) -> int:
     """Return until when a majority has promised, 0 for never: the weakest of the best promises that make one.
 

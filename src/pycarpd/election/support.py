@@ -16,6 +16,7 @@ def on_support(node: Node, now_ns: int) -> None:
         _limit_suspension(node, now_ns)
     if not quorum.is_elected(node):
         _give_way_to_fresher(node, now_ns)
+        _leave_spent_term(node, now_ns)
         return
     until_ns = quorum.lease_until_ns(node)
     if until_ns > node.lease_until_ns:
@@ -77,6 +78,18 @@ def _give_way_to_fresher(node: Node, now_ns: int) -> None:
         return
     if node.peers.fresher_candidate(node.freshness, node.demotion(now_ns), now_ns, node.silence_ns()) is not None:
         roles.become_backup(node, Cause.NOT_ELECTED, now_ns)
+
+
+def _leave_spent_term(node: Node, now_ns: int) -> None:
+    """Open the next term where so many have voted for others in this one that no majority is left for anybody.
+
+    Two candidates that began at one moment each have their own vote. The one that gives way says so at once.
+    """
+    if node.role is not Role.PROMOTING or node.is_plan_started or node.adopts or node.settings.asks_arbiter:
+        return
+    if quorum.is_term_spent(node, now_ns) and quorum.may_open_term(node, now_ns):
+        node.advert_due_ns = node.election_deadline_ns = None  # the new term is not said before it is on disk
+        roles.claim_term(node, node.persistent.term + 1, now_ns)
 
 
 def _on_elected(node: Node, now_ns: int, *, has_lease: bool) -> None:

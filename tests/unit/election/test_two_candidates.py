@@ -8,7 +8,7 @@ import pytest
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.model import Arbiter, Cause, Flags, Role
-from tests.unit.election.bench import FRESH, SECOND, THIRD, Bench, S, in_backup
+from tests.unit.election.bench import FRESH, INTERVAL, ME, SECOND, THIRD, Bench, S, in_backup
 
 LEASE_MS = 750
 WELCOMING = Flags.PROMOTABLE | Flags.NO_MASTER
@@ -23,6 +23,58 @@ def candidate(priority: int = 128) -> Bench:
     bench.hear(Role.BACKUP, 5, flags=WELCOMING)
     assert (bench.role(), bench.term) == (Role.PROMOTING, 6)
     return bench
+
+
+def test_the_better_one_goes_on_to_the_next_term_as_soon_as_the_other_has_given_way() -> None:
+    bench = candidate(priority=200)
+    bench.hear(Role.PROMOTING, 6, **OWN)
+    assert bench.term == 6
+    bench.hear(Role.BACKUP, 6, flags=WELCOMING, vote_term=6, vote_for=SECOND.node_id)
+    assert [e.persistent.vote for e in bench.got(fx.Persist)] == [(7, ME.node_id)]
+    assert [(e.advert.role, e.advert.term) for e in bench.got(fx.Send)] == [(Role.PROMOTING, 7)]
+    bench.support()
+    assert bench.got(fx.StartPromotion) == [fx.StartPromotion(7)]
+
+
+def test_the_next_term_is_not_said_before_it_is_on_disk() -> None:
+    bench = candidate(priority=200)
+    bench.writes = False
+    bench.hear(Role.BACKUP, 6, flags=WELCOMING, vote_term=6, vote_for=SECOND.node_id)
+    (wanted,) = bench.got(fx.Persist)
+    assert not bench.got(fx.Send)
+    assert not any(isinstance(e, fx.Send) for e in bench.wait(INTERVAL // 2))
+    bench.tell(ev.StatePersisted(wanted.persistent))
+    assert [e.advert.term for e in bench.got(fx.Send)] == [7]
+
+
+def test_a_term_in_which_somebody_could_vote_still_is_not_left() -> None:
+    bench = candidate(priority=200)
+    bench.hear(Role.BACKUP, 5, by=THIRD, flags=WELCOMING)
+    bench.hear(Role.BACKUP, 6, flags=WELCOMING, vote_term=6, vote_for=SECOND.node_id)
+    assert bench.term == 6
+    assert not bench.got(fx.Persist)
+
+
+def test_nobody_goes_on_beside_a_master() -> None:
+    bench = candidate(priority=200)
+    bench.hear(Role.BACKUP, 6, vote_term=6, vote_for=SECOND.node_id)
+    assert bench.term == 6
+
+
+def test_the_worse_one_says_at_once_that_its_vote_is_spent() -> None:
+    bench = candidate(priority=100)
+    bench.hear(Role.PROMOTING, 6, **OWN)
+    assert bench.role() is Role.BACKUP
+    said = bench.got(fx.Send)[-1].advert
+    assert (said.role, said.vote_term, said.vote_for) == (Role.BACKUP, 6, ME.node_id)
+    assert Flags.NO_MASTER in said.flags
+
+
+def test_the_worse_one_votes_at_once_for_a_claim_of_the_next_term() -> None:
+    bench = candidate(priority=100)
+    bench.hear(Role.PROMOTING, 7, **(OWN | {"vote_term": 7}))
+    said = [(e.advert.role, e.advert.vote_term, e.advert.vote_for) for e in bench.got(fx.Send)]
+    assert (Role.BACKUP, 7, SECOND.node_id) in said
 
 
 def given_way() -> Bench:
