@@ -35,7 +35,7 @@ class StandIn:
         loop = asyncio.get_running_loop()
         self._over = loop.create_future()
         self._heartbeat.send(msg.WorkerHello(mfsmaster_serves=False))
-        self._heartbeat.send(msg.FreshnessNews(Freshness(METAID, VERSION), ""))
+        self._tell_files()
         loop.add_reader(self._heartbeat.fileno(), self._read)
         to_supervisor.send(msg.ReadyNews())
         await self._over
@@ -56,14 +56,21 @@ class StandIn:
                 self._heartbeat.send(_attach_request(term))
             case msg.AttachAnswer(term=term, is_attached=is_ok):
                 self._heartbeat.send(msg.PlanEnded(term, is_promotion=True, is_ok=is_ok))
-            case msg.DemoteRequest(term=term):
+            case msg.DemoteRequest(term=term, successor=successor):
                 self._heartbeat.send(msg.PlanEnded(term, is_promotion=False, is_ok=True))
+                if successor:
+                    self._heartbeat.send(msg.StandbyNews(term, is_ok=True, has_archived=False))
+                    self._tell_files()
             case msg.AbortRequest(term=term):
                 self._heartbeat.send(msg.PlanEnded(term, is_promotion=True, is_ok=False))
             case msg.LogNews(text=text):
                 sys.stderr.write(f"{text}\n")
             case _:
                 pass
+
+    def _tell_files(self) -> None:
+        """Say that this host has what every other has: looked at after each plan, as the worker does."""
+        self._heartbeat.send(msg.FreshnessNews(Freshness(METAID, VERSION), ""))
 
 
 def _attach_request(term: int) -> msg.AttachRequest:
