@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pycarpd.election.model import PeerConnection
 from pycarpd.moosefs.chain import Chain
+from pycarpd.moosefs.chunklocks import ChunkLock
 from pycarpd.moosefs.companion import Companion
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
 from pycarpd.moosefs.follower import ChainFollower
@@ -150,6 +152,8 @@ class Context:
     is_gate_closed: bool = False
     mfsmaster_pid: int | None = None
     start_timeout_ns: int | None = None
+    locks: Future[tuple[ChunkLock, ...]] | None = None
+    """What the changelog leaves locked, looked for while mfsmaster loads."""
     operations_lost: int | None = None
     metalogger_was_running: bool = True
     fence: Callable[[threading.Event], StepFault | None] | None = None

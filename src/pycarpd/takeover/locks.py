@@ -1,12 +1,14 @@
 """The step that unlocks the chunks whose writers' answers died with the old master.
 
-It comes when the chunkservers are back and clients are still kept out. What it cannot do is reported and waits for
+It comes when the chunkservers are back and clients are still kept out; what is locked is known by then, for it has been
+looked for while mfsmaster loaded. What it cannot do is reported and waits for
 MooseFS's own timeout: a promotion never fails for it.
 """
 
 import logging
 import threading
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from pycarpd.moosefs.chunklocks import ChunkLock, find_locks
 from pycarpd.moosefs.exchange import ProbeFault, ProbeFaultCode
@@ -18,18 +20,28 @@ from pycarpd.takeover.step import StepFault
 logger = logging.getLogger(__name__)
 
 _UNLOCK_TIMEOUT_S = 2.0
+_LOOK_TIMEOUT_S = 5.0
 _LEFT = "LOCKS_LEFT"
+
+
+def look_for_locks(context: Context) -> Future[tuple[ChunkLock, ...]]:
+    """Begin to look for what the installed changelog leaves locked, beside whatever is done next."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="locks")
+    version = context.chain.version if context.chain else None
+    context.locks = pool.submit(find_locks, context.settings.data_path / TAIL_NAME, version)
+    pool.shutdown(wait=False)
+    return context.locks
 
 
 def release_locks(context: Context, _cancel: threading.Event) -> StepFault | None:
     """Unlock what is left locked by the changelog that mfsmaster was started on."""
-    settings, version = context.settings, context.chain.version if context.chain else None
+    settings = context.settings
     if context.request.inherits:
         return None  # every writer has its answer, and unlocks its chunk by itself
     try:
-        locks = find_locks(settings.data_path / TAIL_NAME, version)
+        locks = (context.locks or look_for_locks(context)).result(_LOOK_TIMEOUT_S)
     except OSError as error:
-        return StepFault("LOCKS_UNKNOWN", f"{error.filename or TAIL_NAME}: {error.strerror}")
+        return StepFault("LOCKS_UNKNOWN", f"{error.filename or TAIL_NAME}: {error.strerror or 'takes too long'}")
     if not locks:
         return None
     if settings.replication_delay_s < REPLICATION_DELAY_MIN_S:

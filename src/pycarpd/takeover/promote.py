@@ -24,7 +24,7 @@ from pycarpd.takeover.early import (
 )
 from pycarpd.takeover.following import follow_again
 from pycarpd.takeover.liveness import prove_live, start_mfsmaster
-from pycarpd.takeover.locks import release_locks
+from pycarpd.takeover.locks import look_for_locks, release_locks
 from pycarpd.takeover.step import OnFailure, Plan, StepFault, StepSpec, UndoScope
 from pycarpd.takeover.stonith import fence_steps
 
@@ -81,6 +81,13 @@ def await_chunkservers(context: Context, cancel: threading.Event) -> StepFault |
     return None
 
 
+def start(context: Context, cancel: threading.Event) -> StepFault | None:
+    """Start mfsmaster, and use the time in which it loads."""
+    if not context.request.inherits:
+        look_for_locks(context)
+    return start_mfsmaster(context, cancel)
+
+
 def promote_plan(settings: TakeoverSettings, plan_id: str, parameters: tuple[tuple[str, str], ...]) -> Plan[Context]:
     """Return the plan that makes this host serve; *parameters* travel in the journal."""
     steps = (*fence_steps(settings), *_prepare_steps(), *_serve_steps(settings), *_report_steps())
@@ -116,7 +123,7 @@ def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
     return (
         ContextStep(
             StepSpec("start-mfsmaster", start_ns, undo=UndoScope.STOPS_SERVING),
-            start_mfsmaster,
+            start,
             actions.undo_start,
         ),
         ContextStep(StepSpec("probe", quick), prove_live),

@@ -9,7 +9,7 @@ import pytest
 
 from pycarpd.moosefs.unlocking import REPLICATION_DELAY_MIN_S
 from pycarpd.takeover.context import Context, Ports, Request, TakeoverSettings
-from pycarpd.takeover.locks import release_locks
+from pycarpd.takeover.locks import look_for_locks, release_locks
 from pycarpd.takeover.plans import make_context
 from pycarpd.takeover.step import StepFault
 from tests.own_network import ADDRESS, own_network
@@ -40,6 +40,16 @@ def test_a_changelog_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     fault = release(context(tmp_path))
     assert fault is not None
     assert fault.code == "LOCKS_UNKNOWN"
+
+
+def test_what_is_locked_was_looked_for_before_mfsmaster_wrote(tmp_path: Path) -> None:
+    ready = context(tmp_path, delay_s=REPLICATION_DELAY_MIN_S - 1)
+    (tmp_path / "changelog.0.mfs").write_text(LOCKED)
+    assert len(look_for_locks(ready).result(20)) == 1
+    (tmp_path / "changelog.0.mfs").unlink()
+    fault = release(ready)
+    assert fault is not None
+    assert fault.detail.startswith("chunks that stay locked for up to two minutes: 1")
 
 
 def test_a_mfsmaster_that_copies_chunks_at_once_keeps_its_locks(tmp_path: Path) -> None:
