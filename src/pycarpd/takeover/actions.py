@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pycarpd.moosefs.faults import ServiceFault
 from pycarpd.takeover.context import NS_PER_S, Context
-from pycarpd.takeover.datafiles import METALOGGER_LOG, trim_torn_line
+from pycarpd.takeover.datafiles import METALOGGER_LOG, part_from_links, trim_torn_line
 from pycarpd.takeover.install import displace, take_back
 from pycarpd.takeover.prune import prune
 from pycarpd.takeover.step import StepFault, StepSpec
@@ -70,9 +70,10 @@ def stop_metalogger(context: Context, _cancel: threading.Event) -> StepFault | N
 
 
 def start_metalogger(context: Context, _cancel: threading.Event) -> StepFault | None:
-    """Start the metalogger behind its last whole line; running already is success."""
+    """Start the metalogger behind its last whole line, on a file that is its alone; running already is success."""
     if not context.metalogger.is_running():
         try:
+            part_from_links(context.settings.data_path / METALOGGER_LOG)
             cut = trim_torn_line(context.settings.data_path / METALOGGER_LOG)
         except OSError as error:
             return StepFault("LOG_NOT_TRIMMED", f"{error.filename}: {error.strerror}")

@@ -6,7 +6,7 @@ import threading
 from pycarpd.moosefs.chain import Chain, ChainRefusal
 from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.takeover.context import Context
-from pycarpd.takeover.datafiles import make_directory, remove_quietly
+from pycarpd.takeover.datafiles import METALOGGER_LOG, make_directory, remove_quietly
 from pycarpd.takeover.install import displace
 from pycarpd.takeover.liveness import start_timeout_ns
 from pycarpd.takeover.preserve import preserve_files
@@ -15,11 +15,20 @@ from pycarpd.takeover.step import StepFault
 
 def preserve(context: Context, _cancel: threading.Event) -> StepFault | None:
     """Keep the files of this moment (S8)."""
-    preserved = preserve_files(context.settings.data_path, context.request.label)
+    preserved = preserve_files(
+        context.settings.data_path, context.request.label, is_written=lambda name: _is_written(context, name)
+    )
     if isinstance(preserved, StepFault):
         return preserved
     context.preserved = preserved
     return None
+
+
+def _is_written(context: Context, name: str) -> bool:
+    """Tell whether somebody on this host may append to that open changelog now."""
+    if name == METALOGGER_LOG:
+        return context.metalogger.is_running()
+    return bool(context.mfsmaster.processes())
 
 
 def assemble(context: Context, _cancel: threading.Event) -> StepFault | None:

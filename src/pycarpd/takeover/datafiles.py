@@ -9,10 +9,13 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from pycarpd.linux.files import fsync_directory
 
 KEPT = "pycarpd"
 _EMPTY_METADATA = "metadata.mfs.empty"
@@ -22,6 +25,7 @@ _OWN = re.compile(r"metadata\.mfs(?!\.empty$).*|changelog\.\d+\.mfs")
 METALOGGER_LOG = "changelog_ml.0.mfs"
 _OPEN_LOGS = (METALOGGER_LOG, "changelog.0.mfs")
 _BLOCK_BYTES = 65536
+_COPY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,30 @@ def names_in_the_way(data_path: Path) -> tuple[str, ...]:
 def own_names(data_path: Path) -> tuple[str, ...]:
     """Return, sorted, the former master's own files in DATA_PATH; raises OSError."""
     return tuple(name for name in names_in_the_way(data_path) if is_own(name))
+
+
+def part_from_links(path: Path) -> int:
+    """Make a changelog that has other names, such as a preserved one, a copy of its own; return the bytes copied.
+
+    What is appended to it, or cut off, is then no longer done to the other names. Nobody may write to it meanwhile.
+    Raises OSError, and the file is as it was; one that is not there has nothing to be parted from.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0
+    if status.st_nlink == 1:
+        return 0
+    fresh = path.with_name(f".{path.name}.own")
+    with path.open("rb") as source, fresh.open("wb") as target:
+        os.fchown(target.fileno(), status.st_uid, status.st_gid)
+        os.fchmod(target.fileno(), stat.S_IMODE(status.st_mode))
+        shutil.copyfileobj(source, target, _COPY_BYTES)
+        target.flush()
+        os.fsync(target.fileno())
+    fresh.replace(path)
+    fsync_directory(path.parent)
+    return status.st_size
 
 
 def trim_torn_line(path: Path) -> int:

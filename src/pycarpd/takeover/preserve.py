@@ -3,7 +3,9 @@
 A metalogger that meets a master older than itself deletes its own changelogs (MooseFS 1.6 to 4.59), so every
 candidate takes hard links of all its files before any address moves; of the changelogs that are still open
 for appending it takes real copies, because a link would grow with them. Their links come first all the same: what is
-deleted in the meantime is copied from there, and on a disk too full for a copy the link stays.
+deleted in the meantime is copied from there, and on a disk too full for a copy the link stays. It stays as well where
+nobody writes any more: a busy hour's changelog takes most of a second to copy, and a promotion would wait for it. Who
+starts a metalogger on such a file gives it a copy of its own first, see datafiles.part_from_links().
 """
 
 import os
@@ -24,6 +26,10 @@ def _settled() -> None:
     pass
 
 
+def _may_be_written(_name: str) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Preserved:
     """What was preserved where; ``copied_bytes`` is the size of the copies, links cost nothing."""
@@ -33,11 +39,17 @@ class Preserved:
     copied_bytes: int
 
 
-def preserve_files(data_path: Path, label: str, settle: Callable[[], None] = _settled) -> Preserved | StepFault:
+def preserve_files(
+    data_path: Path,
+    label: str,
+    settle: Callable[[], None] = _settled,
+    is_written: Callable[[str], bool] = _may_be_written,
+) -> Preserved | StepFault:
     """Link or copy every metadata and changelog file of *data_path* into ``pycarpd/preserved/<label>``.
 
     *settle* is called when every file has a link and none is copied yet: to have a metalogger write what it still has
-    in its buffer. Idempotent for one label: what is there already stays as it is. Files that vanish meanwhile (a
+    in its buffer. *is_written* tells of an open changelog, by its name and after that, whether anybody may append to it
+    now. Idempotent for one label: what is there already stays as it is. Files that vanish meanwhile (a
     metalogger at work) are left out. Faults: PRESERVE_FAILED with the operating system's word.
     """
     directory = Kept(data_path).preserved / label
@@ -52,7 +64,10 @@ def preserve_files(data_path: Path, label: str, settle: Callable[[], None] = _se
                 kept.append(name)
         settle()
         for name in filter(is_open_log, kept):
-            copied += _copy(directory / name)
+            if is_written(name):
+                copied += _copy(directory / name)
+            else:
+                _keep_link(directory / name)
         fsync_directory(directory)
     except OSError as error:
         return StepFault("PRESERVE_FAILED", f"{error.filename or directory}: {error.strerror}")
@@ -74,6 +89,12 @@ def _link(source: Path, target: Path) -> bool:
             raise
         return False
     return True
+
+
+def _keep_link(target: Path) -> None:
+    held = _held(target)
+    if not target.exists() and held.exists():
+        held.rename(target)
 
 
 def _copy(target: Path) -> int:

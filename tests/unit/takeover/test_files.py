@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from pycarpd.takeover.datafiles import Kept, is_in_the_way, is_own, names_in_the_way, own_names, trim_torn_line
+from pycarpd.takeover.datafiles import (
+    Kept,
+    is_in_the_way,
+    is_own,
+    names_in_the_way,
+    own_names,
+    part_from_links,
+    trim_torn_line,
+)
 from pycarpd.takeover.install import displace, take_back
 from pycarpd.takeover.lost import LOST_FILE, list_lost_operations
 from pycarpd.takeover.preserve import Preserved, preserve_files
@@ -74,6 +82,30 @@ def test_what_is_flushed_or_deleted_between_link_and_copy_is_kept(tmp_path: Path
     preserved = preserve_files(tmp_path, "x", flush_and_delete)
     assert isinstance(preserved, Preserved)
     assert files_of(preserved.directory) == {"changelog_ml.0.mfs": b"1: a\n2: b\n", "metadata_ml.mfs.back": b"base"}
+
+
+def test_an_open_changelog_that_nobody_writes_to_is_only_linked(tmp_path: Path) -> None:
+    make(tmp_path, changelog_ml__0__mfs="1: a\n", changelog__0__mfs="1: a\n")
+    preserved = preserve_files(tmp_path, "x", is_written=lambda name: name == "changelog.0.mfs")
+    assert preserved == Preserved(Kept(tmp_path).preserved / "x", ("changelog.0.mfs", "changelog_ml.0.mfs"), 5)
+    kept = files_of(preserved.directory)
+    assert kept == {"changelog.0.mfs": b"1: a\n", "changelog_ml.0.mfs": b"1: a\n"}
+    assert (preserved.directory / "changelog_ml.0.mfs").samefile(tmp_path / "changelog_ml.0.mfs")
+    assert not (preserved.directory / "changelog.0.mfs").samefile(tmp_path / "changelog.0.mfs")
+
+
+def test_a_changelog_is_parted_from_its_links_before_it_is_written_to(tmp_path: Path) -> None:
+    log, kept = tmp_path / "changelog_ml.0.mfs", tmp_path / "kept"
+    assert part_from_links(log) == 0
+    log.write_text("1: a\n2: torn")
+    assert part_from_links(log) == 0
+    kept.hardlink_to(log)
+    log.chmod(0o640)
+    assert part_from_links(log) == len("1: a\n2: torn")
+    assert trim_torn_line(log) == len("2: torn")
+    assert kept.read_text() == "1: a\n2: torn"
+    assert log.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["changelog_ml.0.mfs", "kept"]
 
 
 def full(_path: Path) -> shutil._ntuple_diskusage:
