@@ -45,7 +45,7 @@ ASKED_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What one look at the patient found."""
+    """What one look at the patient found; ``operations`` is how many plans had ended on it when the look began."""
 
     freshness: Freshness | None
     why_not: str
@@ -54,6 +54,7 @@ class Findings:
     lacks_metalogger: bool = False
     has_gap: bool = False
     exports_digest: int = 0
+    operations: int = 0
 
 
 class Patient:
@@ -77,8 +78,23 @@ class Patient:
         self._watch = DirectoryWatch(host.takeover.data_path)
         self._answered_ns = boottime_ns()
         self._stopped_rounds = 0
+        self._is_operated_on = False
+        self._operations = 0
         self.is_serving = False
-        self.is_operated_on = False
+
+    @property
+    def is_operated_on(self) -> bool:
+        """Tell whether a plan moves the files or mfsmaster at present; nobody looks meanwhile."""
+        return self._is_operated_on
+
+    @is_operated_on.setter
+    def is_operated_on(self, is_operated_on: bool) -> None:
+        self._operations += self._is_operated_on and not is_operated_on
+        self._is_operated_on = is_operated_on
+
+    def is_current(self, found: Findings) -> bool:
+        """Tell whether no plan has ended since that look began: it may have moved what was looked at."""
+        return found.operations == self._operations
 
     def start(self) -> None:
         """Begin to look."""
@@ -102,9 +118,10 @@ class Patient:
 
     def _main(self) -> None:
         while not self._stop.is_set():
+            operations = self._operations  # before the question whether there is one: it may begin and end meanwhile
             if not self.is_operated_on:
                 found = self._look_at_master() if self.is_serving else self._look_at_files()
-                self._tell(replace(found, exports_digest=self._host.exports.digest()))
+                self._tell(replace(found, exports_digest=self._host.exports.digest(), operations=operations))
             # The files of a standby are looked at when they have grown; a mfsmaster's own say nothing of its health.
             self._watch.wait(ROUND_S if self.is_serving else QUICK_ROUND_S, ROUND_S)
 

@@ -328,7 +328,7 @@ class Worker:
             has_archived = ARCHIVING_STEP in dict(outcome.phases_ms)
             self._heartbeat.send(msg.StandbyNews(job.term, outcome.ok, has_archived))
         if self._patient is not None:
-            self._patient.is_operated_on = False
+            self._patient.is_operated_on = self._desk is not None and self._desk.has_waiting
             self._patient.look_now()
 
     def _on_transition(self, news: msg.TransitionNews) -> None:
@@ -345,6 +345,8 @@ class Worker:
     def _on_findings(self, found: Findings) -> None:
         if self._desk is not None and self._desk.is_busy and not self._desk.is_promoting:
             return
+        if self._patient is not None and not self._patient.is_current(found):
+            return  # judged by files that were put away, the ones that have come since would be put away too
         if found.freshness is not None and self._role is Role.MASTER:
             self._remember_metaid(found.freshness.metaid)
         if found.hangs and self._role in SERVING_ROLES:

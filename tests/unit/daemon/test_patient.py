@@ -6,14 +6,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 
 import pytest
 
 from pycarpd.daemon.host import Host
 from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
+from pycarpd.election.model import Freshness
 from pycarpd.moosefs.bases import UNKNOWABLE_METAID
-from pycarpd.moosefs.chain import ChainRefusal, RefusalCode, prove
+from pycarpd.moosefs.chain import Chain, ChainRefusal, RefusalCode, prove
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
+from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.takeover.context import Ports, TakeoverSettings
 from tests.own_network import ADDRESS, own_network
 from tests.unit.moosefs.files import METAID, fill, metadata
@@ -94,6 +97,34 @@ def look(data_path: Path) -> Findings:
     assert has_looked.wait(20)
     patient.stop()
     return found[0]
+
+
+def test_a_look_at_files_that_a_plan_has_moved_meanwhile_is_known_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, {"metadata.mfs.back": metadata(405)})
+    found: Queue[Findings] = Queue()
+    has_begun, may_end = threading.Event(), threading.Event()
+    follow = ChainFollower.follow
+
+    def slowly(self: ChainFollower, *, expected_metaid: int | None) -> Chain | ChainRefusal:
+        chain = follow(self, expected_metaid=expected_metaid)
+        has_begun.set()
+        assert may_end.wait(20)
+        return chain
+
+    monkeypatch.setattr(ChainFollower, "follow", slowly)
+    patient = Patient(host_at(tmp_path), 10, lambda: None, found.put)
+    patient.start()
+    assert has_begun.wait(20)
+    patient.is_operated_on = True
+    patient.is_operated_on = False
+    may_end.set()
+    before, after = found.get(timeout=20), found.get(timeout=20)
+    patient.stop()
+    assert before.freshness == Freshness(METAID, 405)
+    assert not patient.is_current(before)
+    assert patient.is_current(after)
 
 
 def test_a_remembered_metaid_is_read_back(tmp_path: Path) -> None:

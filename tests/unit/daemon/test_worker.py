@@ -1,4 +1,4 @@
-"""What the worker makes of a demotion that could not begin: a mfsmaster that runs on is not called ended."""
+"""What the worker tells the heartbeat: of a demotion that could not begin, of a look that took longer than a plan."""
 
 import asyncio
 import shutil
@@ -12,12 +12,14 @@ import pytest
 from pycarpd.daemon import messages as msg
 from pycarpd.daemon.channel import Channel, pair
 from pycarpd.daemon.host import Host
-from pycarpd.daemon.plans import Job, Kind
+from pycarpd.daemon.patient import Findings, Patient
+from pycarpd.daemon.plans import Job, Kind, PlanDesk
 from pycarpd.daemon.worker import Worker
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
 from pycarpd.takeover.context import TakeoverSettings
+from pycarpd.takeover.events import Outcome
 from tests.netns.linux_fixtures import eventually
-from tests.unit.daemon.values import daemon_settings
+from tests.unit.daemon.values import FRESH, daemon_settings
 
 DEMOTE = Job(Kind.DEMOTE, 5)
 
@@ -67,3 +69,41 @@ def test_a_demotion_that_leaves_mfsmaster_running_ends_the_worker(tmp_path: Path
 def test_the_end_of_a_demotion_is_told_when_no_mfsmaster_runs(tmp_path: Path, host: Host, is_ok: bool) -> None:
     told = msg.PlanEnded(5, is_promotion=False, is_ok=is_ok)
     assert outcome_of(tmp_path, host, is_ok=is_ok) == (None, told)
+
+
+@pytest.mark.parametrize("operations", [0, 1])
+def test_the_heartbeat_hears_nothing_of_files_from_before_the_last_plan(
+    tmp_path: Path, host: Host, operations: int
+) -> None:
+    async def main() -> object:
+        (ours, theirs), (supervisor, _other) = pair(), pair()
+        heartbeat = Channel(theirs)
+        worker = Worker(replace(daemon_settings(), state_dir=str(tmp_path)), host, Channel(ours), Channel(supervisor))
+        worker._patient = Patient(host, 10, lambda: None, lambda _: None)
+        worker._patient.is_operated_on = True
+        worker._patient.is_operated_on = False
+        worker._on_findings(Findings(FRESH, "", operations=operations))
+        told = heartbeat.receive()
+        for each in (ours, theirs, supervisor, _other):
+            each.close()
+        return told
+
+    told = asyncio.run(main())
+    assert told == (msg.FreshnessNews(FRESH, "", has_files=True) if operations else None)
+
+
+@pytest.mark.parametrize("has_waiting", [False, True])
+def test_nobody_looks_between_one_plan_and_the_next(tmp_path: Path, host: Host, has_waiting: bool) -> None:
+    async def main() -> bool:
+        (ours, theirs), (supervisor, _other) = pair(), pair()
+        worker = Worker(replace(daemon_settings(), state_dir=str(tmp_path)), host, Channel(ours), Channel(supervisor))
+        worker._patient = Patient(host, 10, lambda: None, lambda _: None)
+        worker._desk = PlanDesk(host.takeover, tmp_path / "journal", lambda: None)
+        worker._patient.is_operated_on = True
+        worker._desk._waiting = DEMOTE if has_waiting else None
+        worker._on_plan_finished(DEMOTE, Outcome("1", "demote", ok=True))
+        for each in (ours, theirs, supervisor, _other):
+            each.close()
+        return worker._patient.is_operated_on
+
+    assert asyncio.run(main()) is has_waiting
