@@ -22,15 +22,21 @@ Lines = dict[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """The changelog that one former master has left, and the lines in it that are no part of the master's history."""
+    """The changelog that one former master has left, and the lines in it that are no part of the master's history.
+
+    That history is known from the line with the number ``since`` on: an hourly save makes older ones superfluous.
+    """
 
     place: Path
     lost: tuple[str, ...]
+    since: int
 
     def listed(self) -> tuple[str, ...] | None:
         """Return the lost operations as the host itself has listed them, None if it has not yet."""
         path = self.place / LIST
-        return tuple(path.read_text().splitlines()) if path.exists() else None
+        if not path.exists():
+            return None
+        return tuple(line for line in path.read_text().splitlines() if int(line.partition(":")[0]) >= self.since)
 
 
 def archives(cluster: Cluster) -> set[Path]:
@@ -44,7 +50,8 @@ def branches(cluster: Cluster, master: str, older: set[Path]) -> list[Branch]:
     data_paths = {host: cluster.moosefs.data_path(host) for host in cluster.daemons.hosts}
     history = _lines_of(data_paths.pop(master))
     left = {place: _lines_of(place) for place in (*data_paths.values(), *sorted(archives(cluster) - older))}
-    return [Branch(place, _beyond(lines, history)) for place, lines in left.items() if lines]
+    since = min(history, default=0)
+    return [Branch(place, _beyond(lines, history, since), since) for place, lines in left.items() if lines]
 
 
 def unexplained(verdict: Verdict, lost: list[str]) -> list[Damage]:
@@ -72,8 +79,7 @@ def _lines_of(place: Path) -> Lines:
     return lines
 
 
-def _beyond(lines: Lines, history: Lines) -> tuple[str, ...]:
+def _beyond(lines: Lines, history: Lines, since: int) -> tuple[str, ...]:
     """Return the lines from the first one on that is another in the *history*, or that it never had."""
-    first = min(history, default=0)
-    parted = min((n for n, line in lines.items() if n >= first and history.get(n) != line), default=None)
+    parted = min((n for n, line in lines.items() if n >= since and history.get(n) != line), default=None)
     return tuple(line for n, line in sorted(lines.items()) if parted is not None and n >= parted)

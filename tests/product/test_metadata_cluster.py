@@ -19,6 +19,7 @@ from netns.writer import Writer
 from pycarpd.moosefs.chain import Chain, prove
 from pycarpd.takeover.datafiles import Kept
 from pycarpd.takeover.lost import LOST_FILE
+from tests.product.accounts import archives, branches
 from tests.product.stage import STOP_WITHIN_S, WRITES_WITHIN_S, Scene, Stage, within
 
 ARBITER = "majority"
@@ -30,6 +31,8 @@ BEHIND_WITHIN_S = 60.0
 START_EVERY_S = 1.0
 """So the last is there well within the time for which the first waits for reports, and the order is an order."""
 FRESHEST_FIRST = ("freshest", "middle", "stalest")
+CHAIN_WITHIN_S = 120.0
+COMMAND_WITHIN_S = 60.0
 
 
 def versions(stage: Stage) -> dict[str, int]:
@@ -130,3 +133,34 @@ def test_failovers_one_after_the_other_list_what_each_has_lost(stage: Stage) -> 
             lists = lost_files(stage, crashed)[listed:]
             assert lost is not None, f"{crashed} does not say what was lost"
             assert lost == sum(len(path.read_bytes().splitlines()) for path in lists)
+
+
+@contextmanager
+def paused(stage: Stage, host: str) -> Iterator[None]:
+    """Let a host vote and not promote itself."""
+    assert stage.cluster.daemons.control(host, "pause", timeout_s=COMMAND_WITHIN_S)[0] == 0
+    try:
+        yield
+    finally:
+        assert stage.cluster.daemons.control(host, "resume", timeout_s=COMMAND_WITHIN_S)[0] == 0
+
+
+def test_a_chain_of_failovers_leads_through_every_host_and_back_to_the_first(stage: Stage) -> None:
+    older = archives(stage.cluster)
+    with stage.scenario() as scene:
+        order = [scene.master, *stage.others(scene.master), scene.master]
+        began_s = time.monotonic()
+        for crashed, successor in itertools.pairwise(order):
+            (kept_out,) = set(stage.hosts) - {crashed, successor}
+            with paused(stage, kept_out):
+                scene.inject("crash", crashed)
+                assert scene.await_master(not_on=crashed) == successor
+                scene.await_writes()
+            elapsed_s = time.monotonic() - began_s
+            scene.heal("crash", crashed)
+            within(lambda: not stage.unrest()[1], BACK_WITHIN_S, "both standbys could take over")
+    assert elapsed_s < CHAIN_WITHIN_S
+    assert scene.successor == order[-1]
+    left = [each for each in branches(stage.cluster, scene.successor, older) if each.place in archives(stage.cluster)]
+    assert len(left) >= len(order) - 1, "every former master has put its own files away"
+    assert all((branch.listed() or ()) == branch.lost for branch in left), left
