@@ -9,7 +9,6 @@ worker.
 
 import dataclasses
 import logging
-import select
 from ipaddress import ip_interface
 from typing import assert_never
 
@@ -22,18 +21,20 @@ from pycarpd.daemon.fencing import FenceKeeper
 from pycarpd.daemon.lateness import Lateness
 from pycarpd.daemon.ports import Ports
 from pycarpd.daemon.vip import VipKeeper
+from pycarpd.daemon.waiting import Waiter
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.elector import Elector
 from pycarpd.election.model import Advert, Flags, Persistent, PlainAdvert, Role
 from pycarpd.election.node import Identity
 from pycarpd.linux.advert_socket import Datagram
-from pycarpd.linux.clock import DeadlineTimer, boottime_ns
+from pycarpd.linux.clock import boottime_ns
 from pycarpd.linux.realtime import Degradation
 from pycarpd.settings import DaemonSettings
 from pycarpd.wire.codec import CodecSettings, Encoder
 from pycarpd.wire.keys import KeyRing
 from pycarpd.wire.receiver import Receiver
+from pycarpd.wire.trailer import Beside
 from pycarpd.wire.verdict import Verdict
 
 STATUS_EVERY_NS = 250_000_000
@@ -69,11 +70,8 @@ class Heartbeat:
         self._deadman = Deadman(settings.watchdog, settings.watchdog_device, settings.run_dir, self._log)
         self._book = ConnectionBook()
         self._lateness = Lateness()
-        self._timer = DeadlineTimer()
-        self._epoll = select.epoll()
-        self._registered: set[int] = set()
-        self._opened = 0
-        self._planned_ns: int | None = None
+        self._waiter = Waiter()
+        self._watched: tuple[int, bool] | None = None
         self._status_due_ns = 0
         self._adverts_sent = 0
         self._has_files = True  # until the files were looked at
@@ -92,9 +90,8 @@ class Heartbeat:
         self._tell(ev.LinkChanged(self._ports.is_up), now_ns)
         self._supervisor.send(msg.ReadyNews())
         while not self._is_over:
-            self._register()
-            self._arm()
-            self._epoll.poll(-1)
+            self._watch()
+            self._waiter.wait(self._planned_ns())
             self._round()
         self._deadman.disarm()
         if not self._vip.is_attached and not self._worker.is_closed:
@@ -102,44 +99,27 @@ class Heartbeat:
         self._tell_status(boottime_ns())
         self._worker.send(msg.Goodbye())
 
-    def _register(self) -> None:
-        """Wait on the descriptors that are open now.
+    def _watch(self) -> None:
+        """Wait on the descriptors that are open now: others only after sockets were opened anew."""
+        wanted = (self._ports.opened, self._is_supervised)
+        if wanted != self._watched:
+            self._watched = wanted
+            supervisor = (self._supervisor.fileno(),) if self._is_supervised else ()
+            self._waiter.watch((self._worker.fileno(), *supervisor, *self._ports.filenos()))
 
-        A closed one has left the set by itself, but its number may be in use again: sockets that were opened anew are
-        waited for from the beginning.
-        """
-        if self._opened != self._ports.opened:
-            self._opened = self._ports.opened
-            self._epoll.close()
-            self._epoll = select.epoll()
-            self._registered.clear()
-        wanted = {self._timer.fileno(), self._worker.fileno(), *self._ports.filenos()}
-        if self._is_supervised:
-            wanted.add(self._supervisor.fileno())
-        for fileno in self._registered - wanted:
-            self._unregister(fileno)
-        for fileno in wanted - self._registered:
-            self._epoll.register(fileno, select.EPOLLIN)
-        self._registered = wanted
-
-    def _unregister(self, fileno: int) -> None:
-        try:
-            self._epoll.unregister(fileno)
-        except OSError:
-            self._log(logging.DEBUG, f"descriptor had left the set already fileno={fileno}")
-
-    def _arm(self) -> None:
+    def _planned_ns(self) -> int:
         planned = (self._elector.next_deadline(), self._vip.next_deadline(), self._ports.retry_ns, self._status_due_ns)
-        self._planned_ns = min(p for p in planned if p is not None)
-        self._timer.arm(self._planned_ns)
+        return min(p for p in planned if p is not None)
 
     def _round(self) -> None:
         """Take in everything that is there, adverts first; judge deadlines last."""
         self._drain_adverts()
         self._read_link()
-        self._read_worker()
-        self._read_supervisor()
-        self._timer.acknowledge()
+        ready = self._waiter.ready
+        if self._worker.fileno() in ready or self._worker.is_closed:
+            self._read_worker()
+        if self._supervisor.fileno() in ready:
+            self._read_supervisor()
         now_ns = boottime_ns()
         deadline_ns = self._elector.next_deadline()
         if deadline_ns is not None and now_ns >= deadline_ns and not self._is_over:
@@ -182,9 +162,11 @@ class Heartbeat:
         self._tell(ev.AdvertHeard(advert, source, is_proven, received_ns), now_ns)
 
     def _read_link(self) -> None:
-        now_ns = boottime_ns()
-        removed, is_link_news = self._ports.removed_addresses()
+        ready, now_ns = self._waiter.ready, boottime_ns()
         is_retry_due = self._ports.retry_ns is not None and now_ns >= self._ports.retry_ns
+        if not is_retry_due and ready.isdisjoint(self._ports.link_filenos()):
+            return
+        removed, is_link_news = self._ports.removed_addresses()
         if (is_link_news or is_retry_due) and self._ports.refresh(now_ns):
             self._log(logging.WARNING, f"interface={self._settings.interface} up={self._ports.is_up}")
             if self._ports.is_up and not self._settings.election.me.is_witness:
@@ -268,8 +250,9 @@ class Heartbeat:
         self._log(logging.INFO, "settings reloaded")
 
     def _tell(self, event: ev.Event, now_ns: int) -> None:
-        """Let the Elector decide, and carry out what it decided."""
-        for effect in self._elector.handle(event, now_ns):
+        """Let the Elector decide, and carry out what it decided; what waits for the disk is on its way there first."""
+        effects = self._elector.handle(event, now_ns)
+        for effect in sorted(effects, key=_waits_for_no_disk) if len(effects) > 1 else effects:
             self._perform(effect, now_ns)
         self._answer_attach()
 
@@ -341,13 +324,10 @@ class Heartbeat:
                 assert_never(effect)
 
     def _send(self, advert: Advert, now_ns: int) -> None:
-        if advert.role is Role.MASTER:
-            advert = dataclasses.replace(advert, connections=self._book.to_tell())
-        if self._exports_digest:
-            advert = dataclasses.replace(advert, exports_digest=self._exports_digest)
-        if self._has_files:
-            advert = dataclasses.replace(advert, flags=advert.flags | Flags.HAS_FILES)
-        payload = self._encoder.encode(advert, self._source)
+        beside = Beside(
+            self._book.to_tell() if advert.role is Role.MASTER else (), self._exports_digest, self._has_files
+        )
+        payload = self._encoder.encode(advert, self._source, beside)
         self._adverts_sent += 1
         if self._ports.send(payload, advert.role):
             self._tell(ev.SendingFailed(self._ports.is_failing), now_ns)
@@ -393,3 +373,7 @@ class Heartbeat:
 
     def _log(self, level: int, text: str) -> None:
         self._worker.send(msg.LogNews(level, text))
+
+
+def _waits_for_no_disk(effect: fx.Effect) -> bool:
+    return not isinstance(effect, fx.Persist)

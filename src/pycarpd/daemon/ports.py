@@ -53,10 +53,13 @@ class Ports:
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait on; they change when ``refresh`` has opened the sockets anew."""
+        adverts = () if self._advert_socket is None else (self._advert_socket.fileno(),)
+        return (*self.link_filenos(), *adverts)
+
+    def link_filenos(self) -> tuple[int, ...]:
+        """Return those of them that tell of the link, its addresses and who claims them."""
         own = (self.monitor.fileno(),)
-        if self._advert_socket is None:
-            return own
-        return (*own, self._advert_socket.fileno(), self._announcer.fileno())
+        return own if self._advert_socket is None else (*own, self._announcer.fileno())
 
     def refresh(self, now_ns: int) -> bool:
         """Look at the interface, open what has to be opened; True if the state of the link or a socket changed."""

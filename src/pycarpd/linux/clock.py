@@ -72,6 +72,9 @@ class DeadlineTimer:
 
     def __init__(self) -> None:
         self._fd = _checked(_libc.timerfd_create(time.CLOCK_BOOTTIME, _TFD_NONBLOCK_CLOEXEC), "timerfd_create")
+        self._spec = _TimerSpec()
+        self._value = self._spec.it_value
+        self._argument = ctypes.byref(self._spec)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -109,9 +112,8 @@ class DeadlineTimer:
 
     def _set(self, value_ns: int) -> None:
         invariant(self._fd >= 0, "a closed DeadlineTimer was armed")
-        seconds, nanoseconds = divmod(value_ns, _NS_PER_S)
-        spec = _TimerSpec(_TimeSpec(0, 0), _TimeSpec(seconds, nanoseconds))
-        _checked(_libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None), "timerfd_settime")
+        self._value.tv_sec, self._value.tv_nsec = divmod(value_ns, _NS_PER_S)
+        _checked(_libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, self._argument, None), "timerfd_settime")
 
 
 def _checked(result: int, call: str) -> int:

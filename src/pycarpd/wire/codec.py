@@ -63,13 +63,14 @@ class Encoder:
         self._signer = settings.carp_signer(key)
         self._vhid = settings.vhid
 
-    def encode(self, advert: Advert, source: bytes) -> bytes:
+    def encode(self, advert: Advert, source: bytes, beside: trailer.Beside = trailer.NOTHING_BESIDE) -> bytes:
         """Return the payload of protocol 112 for *advert*, to be sent from the packed address *source*.
 
-        At most ``trailer.PAYLOAD_MAX`` bytes. A resigned advert says 255/255, whatever its advbase and advskew.
+        It tells what is *beside* the advert too. At most ``trailer.PAYLOAD_MAX`` bytes. A resigned advert says 255/255,
+        whatever its advbase and advskew.
         """
         invariant(advert.node_id == self._own_node_id, "a node sends adverts of its own")
-        body = trailer.write(advert, self._key_id)
+        body = trailer.write(advert, self._key_id, beside)
         carp.write_header(body, self._header(advert))
         return self.sign(body, source)
 

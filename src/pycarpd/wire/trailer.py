@@ -101,7 +101,21 @@ _FLAGS_KNOWN = sum(Flags)
 _NEVER = 0xFFFF_FFFF
 _U32 = 0xFFFF_FFFF
 _U16 = 0xFFFF
+_HAS_FILES = Flags.HAS_FILES.value
+_RESIGNED = Flags.RESIGNED.value
 _ROLES = tuple(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What an advert tells that the election does not know of: see Advert, and Flags.HAS_FILES."""
+
+    connections: tuple[PeerConnection, ...] = ()
+    exports_digest: int = 0
+    has_files: bool = False
+
+
+NOTHING_BESIDE: Final = Beside()
 
 
 def counter_of(epoch: int, sequence: int) -> int:
@@ -143,7 +157,7 @@ def read(payload: bytes | memoryview, header: CarpHeader) -> Advert | None:
     flags, demotion, vote_term, vote_for, config_digest, ack_count = fields[19:]
     extensions_at = _BODY_AT + ack_count * _ACK.size
     extensions = _read_extensions(payload, extensions_at)
-    resigned = bool(flags & Flags.RESIGNED.value)
+    resigned = bool(flags & _RESIGNED)
     if (
         extensions is None
         or role >= len(_ROLES)
@@ -178,8 +192,10 @@ def read(payload: bytes | memoryview, header: CarpHeader) -> Advert | None:
     )
 
 
-def write(advert: Advert, key_id: int) -> bytearray:
+def write(advert: Advert, key_id: int, beside: Beside = NOTHING_BESIDE) -> bytearray:
     """Return CARP_LENGTH zero bytes and the trailer of *advert* without its MAC, whose length it counts in.
+
+    It tells what is *beside* it as if the advert itself did.
 
     Connections that do not fit (see ``connections_max``) are left off the end; ages and demotion saturate. Any other
     value that does not fit its field is a bug of the caller's.
@@ -187,16 +203,16 @@ def write(advert: Advert, key_id: int) -> bytearray:
     invariant(len(advert.acks) <= ACKS_MAX, "an advert has room for 15 acks")
     try:
         acks = b"".join(_ACK.pack(ack.node_id, ack.nonce, ack.sequence) for ack in advert.acks)
-        extensions = _extensions(advert)
+        extensions = _extensions(advert, beside)
         length = _FIXED.size + len(acks) + len(extensions) + MAC_LENGTH
-        fixed = _fixed(advert, key_id, length)
+        flags = advert.flags.value | (_HAS_FILES if beside.has_files else 0)
+        fixed = _fixed(advert, key_id, length, flags)
     except struct.error as error:
         raise InvariantError(f"an advert's value does not fit its field: {error}") from error
     return bytearray().join((bytes(CARP_LENGTH), fixed, acks, extensions))
 
 
-def _fixed(advert: Advert, key_id: int, trailer_length: int) -> bytes:
-    known = advert.freshness is not None
+def _fixed(advert: Advert, key_id: int, trailer_length: int, flags: int) -> bytes:
     return _FIXED.pack(
         MAGIC,
         GENERATION << 4 | REVISION,
@@ -213,7 +229,7 @@ def _fixed(advert: Advert, key_id: int, trailer_length: int) -> bytes:
         advert.interval_us,
         advert.hold_ms,
         *_freshness_fields(advert.freshness),
-        (_FRESHNESS_KNOWN if known else 0) | advert.flags,
+        flags if advert.freshness is None else flags | _FRESHNESS_KNOWN,
         min(advert.demotion, _U16),
         advert.vote_term,
         advert.vote_for,
@@ -241,16 +257,17 @@ def _read_freshness(fields: tuple[int, ...], extensions: "_Extensions") -> Fresh
     return Freshness(metaid, version, proved_version, drill, age_ms, extensions.lineage)
 
 
-def _extensions(advert: Advert) -> bytes:
-    connections = advert.connections[: connections_max(len(advert.acks))]
-    own = _lineage_extension(advert) + _handover_extension(advert) + _exports_extension(advert)
+def _extensions(advert: Advert, beside: Beside) -> bytes:
+    connections = (beside.connections or advert.connections)[: connections_max(len(advert.acks))]
+    exports_digest = beside.exports_digest or advert.exports_digest
+    own = _lineage_extension(advert) + _handover_extension(advert) + _exports_extension(exports_digest)
     return own + _connections_extension(connections)
 
 
-def _exports_extension(advert: Advert) -> bytes:
-    if not advert.exports_digest:
+def _exports_extension(digest: int) -> bytes:
+    if not digest:
         return b""
-    return _EXTENSION.pack(_EXPORTS_TYPE, _EXPORTS.size) + _EXPORTS.pack(advert.exports_digest)
+    return _EXTENSION.pack(_EXPORTS_TYPE, _EXPORTS.size) + _EXPORTS.pack(digest)
 
 
 def _handover_extension(advert: Advert) -> bytes:
