@@ -145,7 +145,7 @@ class UcarpSettings:
 
 def _plain(value: object) -> object:
     if is_dataclass(value):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value) if each.init}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, bytes):
@@ -175,6 +175,6 @@ def _built(hint: Any, value: Any) -> Any:
 
 def _built_dataclass(hint: Any, value: dict[str, Any]) -> Any:
     hints = get_type_hints(hint)
-    names = {each.name for each in fields(hint)}
+    names = {each.name for each in fields(hint) if each.init}
     invariant(set(value) == names, f"settings for {hint.__name__} name other fields than it has")
     return hint(**{name: _built(hints[name], value[name]) for name in names})

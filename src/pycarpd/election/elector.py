@@ -66,6 +66,8 @@ class Elector:
     def __init__(self, settings: ElectionSettings, identity: Identity, persistent: Persistent) -> None:
         peers = PeerTable(settings.members, settings.node_id, identity.nonce)
         self._node = Node(settings, identity, persistent, peers, faults={Fault.WORKER})
+        self._planned: list[int] | None = None
+        """The deadlines as the last event has left them; None until somebody asks."""
 
     @property
     def role(self) -> Role:
@@ -75,6 +77,7 @@ class Elector:
     def handle(self, event: Event, now_ns: int) -> tuple[Effect, ...]:
         """Take in one event and return what is to be done about it, in order."""
         node = self._node
+        self._planned = None
         node.effects = []
         if not node.started_ns:
             node.started_ns = now_ns
@@ -88,8 +91,13 @@ class Elector:
 
     def next_deadline(self) -> int | None:
         """Return when to call with TimeAdvanced next, None if nothing is planned."""
+        if self._planned is None:
+            self._planned = [d for d in self._deadlines() if d is not None]
+        return min(self._planned, default=None)
+
+    def _deadlines(self) -> tuple[int | None, ...]:
         node = self._node
-        planned = (
+        return (
             node.advert_due_ns,
             node.master_deadline_ns,
             node.listen_deadline_ns,
@@ -101,7 +109,6 @@ class Elector:
             self._no_master_ns(),
             node.start_wait_ns(),
         )
-        return min((d for d in planned if d is not None), default=None)
 
     @property
     def claim_due_ns(self) -> int | None:
@@ -110,6 +117,7 @@ class Elector:
 
     def reconfigure(self, settings: ElectionSettings) -> None:
         """Use new timing, priority and preemption from now on; identity and members stay."""
+        self._planned = None
         self._node.settings = replace(
             self._node.settings,
             interval_ns=settings.interval_ns,

@@ -117,7 +117,8 @@ def _learn_terms(node: Node, advert: Advert) -> None:
     if advert.role is Role.MASTER:
         served = max(served, advert.term)
     persistent = node.persistent
-    node.persist(term=max(persistent.term, advert.term, served), served_term=max(persistent.served_term, served))
+    if max(advert.term, served) > persistent.term or served > persistent.served_term:
+        node.persist(term=max(persistent.term, advert.term, served), served_term=max(persistent.served_term, served))
 
 
 def _was_superseded(node: Node, advert: Advert) -> bool:

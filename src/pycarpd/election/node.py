@@ -325,20 +325,16 @@ class Node:
         return self.durable.vote if self.durable.vote == self.persistent.vote else (0, 0)
 
     def _flags(self, now_ns: int, *, is_resigning: bool) -> Flags:
-        flags = Flags.CAN_SPLIT if self.settings.majority == 1 else Flags(0)
-        if not self.objection:
-            flags |= Flags.PROMOTABLE
-        if self.has_no_master(now_ns):
-            flags |= Flags.NO_MASTER
-        if self.is_paused:
-            flags |= Flags.PAUSED
-        if self.settings.me.is_witness:
-            flags |= Flags.WITNESS
-        if is_resigning:
-            flags |= Flags.RESIGNED
-        if self.wants_master(now_ns):
-            flags |= Flags.WANTS_MASTER
-        return flags
+        told = (
+            (Flags.CAN_SPLIT, self.settings.majority == 1),
+            (Flags.PROMOTABLE, not self.objection),
+            (Flags.NO_MASTER, self.has_no_master(now_ns)),
+            (Flags.PAUSED, self.is_paused),
+            (Flags.WITNESS, self.settings.me.is_witness),
+            (Flags.RESIGNED, is_resigning),
+            (Flags.WANTS_MASTER, self.wants_master(now_ns)),
+        )
+        return Flags(sum(flag.value for flag, is_so in told if is_so))
 
     def is_bound(self, now_ns: int) -> bool:
         """Tell whether this node has promised its vote to somebody for longer than until now."""
@@ -386,7 +382,8 @@ class Node:
 
     def start_wait_ns(self) -> int | None:
         """Return when a node that lost its master while still waiting for all to report may go on."""
-        until_ns = self.started_ns + self.settings.start_wait_ns
         is_waiting = self.role is Role.BACKUP and self.is_master_lost and self.master_deadline_ns is None
-        is_wait_over = self.peers.have_all_reported() or self.waited_until_ns >= until_ns
-        return until_ns if is_waiting and not is_wait_over else None
+        if not is_waiting or self.peers.have_all_reported():
+            return None
+        until_ns = self.started_ns + self.settings.start_wait_ns
+        return until_ns if self.waited_until_ns < until_ns else None

@@ -1,6 +1,6 @@
 """The election's settings: frozen, validated by the configuration before they get here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pycarpd.election.model import Arbiter, Member, TieBreak
 
@@ -29,26 +29,29 @@ class ElectionSettings:
     start_wait_ns: int = 10_000_000_000
     """How long a node that has just started waits to hear from every other candidate before it promotes itself."""
 
-    @property
-    def majority(self) -> int:
-        """Return how many members, a node itself included, have to agree that it serves: one without an arbiter."""
-        return 1 if self.arbiter is Arbiter.NONE else len(self.members) // 2 + 1
+    majority: int = field(init=False, repr=False)
+    """How many members, a node itself included, have to agree that it serves: one without an arbiter."""
+    asks_arbiter: bool = field(init=False, repr=False)
+    """Whether an arbiter outside the cluster gives the terms; the members' votes do not count then."""
+    rank: int = field(init=False, repr=False)
+    """This node's place in the list of members, 0 for the first."""
 
-    @property
-    def asks_arbiter(self) -> bool:
-        """Tell whether an arbiter outside the cluster gives the terms; the members' votes do not count then."""
-        return self.arbiter is Arbiter.ETCD
+    def __post_init__(self) -> None:
+        """Derive what is asked for with every advert."""
+        rank = next((i for i, m in enumerate(self.members) if m.node_id == self.node_id), len(self.members))
+        derived = {
+            "majority": 1 if self.arbiter is Arbiter.NONE else len(self.members) // 2 + 1,
+            "asks_arbiter": self.arbiter is Arbiter.ETCD,
+            "rank": rank,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     def member(self, node_id: int) -> Member | None:
         """Return the member of that id, or None for a stranger."""
         return next((m for m in self.members if m.node_id == node_id), None)
 
     @property
-    def rank(self) -> int:
-        """Return this node's place in the list of members, 0 for the first."""
-        return next(i for i, m in enumerate(self.members) if m.node_id == self.node_id)
-
-    @property
     def me(self) -> Member:
         """Return this node's own entry; the configuration guarantees that there is one."""
-        return next(m for m in self.members if m.node_id == self.node_id)
+        return self.members[self.rank]

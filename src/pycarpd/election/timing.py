@@ -43,6 +43,8 @@ def listening_ns(interval_ns: int, missed: int) -> int:
 
 def decayed_demotion(demotion: int, age_ns: int, half_life_ns: int) -> int:
     """Return what is left of a demotion counter after *age_ns*: halved each half-life, linear in between."""
+    if not demotion:
+        return 0
     halvings, rest_ns = divmod(max(age_ns, 0), half_life_ns)
     if halvings >= DEMOTION_MAX.bit_length():
         return 0
