@@ -17,6 +17,7 @@ from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.disk import Disk
 from pycarpd.daemon.heartbeat_process import ignore_stop_signals, receive_settings
 from pycarpd.election.model import Freshness
+from pycarpd.linux.realtime import come_first
 
 METAID = 1
 VERSION = 2
@@ -25,9 +26,9 @@ VERSION = 2
 class StandIn:
     """Persists what it is asked to, and calls every promotion ready the moment that it is asked for."""
 
-    def __init__(self, state_dir: Path, heartbeat: Channel) -> None:
+    def __init__(self, state_dir: Path, heartbeat: Channel, *, is_urgent: bool) -> None:
         self._heartbeat = heartbeat
-        self._disk = Disk(state_dir, lambda persistent: heartbeat.send(msg.Persisted(persistent)))
+        self._disk = Disk(state_dir, lambda persistent: heartbeat.send(msg.Persisted(persistent)), is_urgent=is_urgent)
         self._over: asyncio.Future[None] | None = None
 
     async def run(self, to_supervisor: Channel) -> None:
@@ -84,8 +85,10 @@ def _work(heartbeat_fd: int, supervisor_fd: int) -> int:
     if received is None:
         return 1
     to_supervisor, settings = received
+    if settings.realtime:
+        come_first()
     heartbeat = Channel(socket.socket(fileno=heartbeat_fd))
-    asyncio.run(StandIn(Path(settings.state_dir), heartbeat).run(to_supervisor))
+    asyncio.run(StandIn(Path(settings.state_dir), heartbeat, is_urgent=settings.realtime).run(to_supervisor))
     return 0
 
 

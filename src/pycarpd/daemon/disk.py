@@ -14,6 +14,7 @@ from pycarpd.daemon.bugs import end_if_raised
 from pycarpd.daemon.identity import VOTES_FILE
 from pycarpd.daemon.votes import VoteFile
 from pycarpd.election.model import Persistent
+from pycarpd.linux.realtime import come_first
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +25,14 @@ class Disk:
     """Writes in the background for the worker's event loop.
 
     ``written`` hears of each state on disk at once, in the thread that has written it: the election waits for that, and
-    the loop may be busy.
+    the loop may be busy. ``is_urgent``: that thread comes before processes that only compute.
     """
 
-    def __init__(self, state_dir: Path, written: Callable[[Persistent], None]) -> None:
+    def __init__(self, state_dir: Path, written: Callable[[Persistent], None], *, is_urgent: bool = False) -> None:
         self._votes = VoteFile(state_dir / VOTES_FILE)
         self._written = written
-        self._in_order = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
+        begin = come_first if is_urgent else None
+        self._in_order = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk", initializer=begin)
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="preserve")
         self._newest: Persistent | None = None
 

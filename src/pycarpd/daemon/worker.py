@@ -37,7 +37,7 @@ from pycarpd.daemon.standby import Needs, Standby
 from pycarpd.daemon.stonith import COMMAND as CONFIRM_DEAD
 from pycarpd.daemon.stonith import Stonith
 from pycarpd.daemon.watchman import Watchman
-from pycarpd.election.model import Role
+from pycarpd.election.model import Persistent, Role
 from pycarpd.linux.files import write_durably
 from pycarpd.settings import DaemonSettings
 from pycarpd.takeover.demote import ARCHIVING_STEP
@@ -72,7 +72,7 @@ class Worker:
         self._arbitration = Arbitration(settings, heartbeat.send)
         self._board = Board(settings, more_reports=self._arbitration.reports)
         self._stonith = Stonith(lambda: self._settings, lambda: self._board.news)
-        self._disk = Disk(self._state_dir, lambda persistent: self._heartbeat.send(msg.Persisted(persistent)))
+        self._disk = Disk(self._state_dir, self._tell_persisted, is_urgent=settings.realtime)
         self._chronicle = Chronicle(History(self._state_dir / HISTORY_FILE), self._board, self._disk)
         self._role = Role.INIT
         self._over: asyncio.Future[int] | None = None
@@ -251,6 +251,10 @@ class Worker:
                 logging.getLogger("pycarpd.heartbeat").log(level, "%s", text)
             case _:
                 self._on_wish(message)
+
+    def _tell_persisted(self, persistent: Persistent) -> None:
+        """Say, in the thread that has written it, what is on disk."""
+        self._heartbeat.send(msg.Persisted(persistent))
 
     def _on_wish(self, message: msg.Message) -> None:
         """Do what concerns plans."""

@@ -10,6 +10,7 @@ from pycarpd.daemon.channel import Channel
 from pycarpd.daemon.heartbeat_process import FAILED, ignore_stop_signals, receive_settings
 from pycarpd.daemon.host import HostError, build_host
 from pycarpd.daemon.worker import Worker
+from pycarpd.linux.realtime import come_first
 
 PREFIXES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 
@@ -41,6 +42,9 @@ def main() -> int:
     except HostError as error:
         logging.getLogger(__name__).critical("cannot use MooseFS's configuration: %s", error)
         return FAILED
+    refused = come_first() if settings.realtime else None
+    if refused is not None:
+        logging.getLogger(__name__).warning("%s: %s; %s", refused.code, refused.detail, refused.remedy)
     heartbeat = Channel(socket.socket(fileno=arguments.heartbeat_fd))
     return asyncio.run(Worker(settings, host, heartbeat, supervisor).run())
 

@@ -58,6 +58,23 @@ def use_realtime(priority: int) -> Degradation | None:
     return None
 
 
+def come_first() -> Degradation | None:
+    """Run the calling thread at the best nice value, threads and processes that it starts at the normal one.
+
+    For work that the election waits for beside processes that only compute; it is no real-time priority.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE_BEST)
+    except OSError as refusal:
+        return Degradation(
+            "no-priority",
+            f"a busy host may delay votes and takeovers: no nice value of {_NICE_BEST} ({refusal})",
+            "grant CAP_SYS_NICE",
+        )
+    return None
+
+
 def has_realtime() -> bool:
     """Say whether this process has a real-time priority now."""
     return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO

@@ -74,3 +74,19 @@ def test_the_collector_is_off_and_what_exists_is_frozen() -> None:
         "refusal = freeze_garbage_collector(); print(json.dumps([refusal, gc.isenabled(), gc.get_freeze_count() > 0]))"
     )
     assert outcome(HEAD + code) == [None, False, True]
+
+
+def test_what_comes_first_is_the_calling_thread_alone() -> None:
+    code = "import threading, subprocess, sys\nrefusal = come_first(); seen = [os.getpriority(os.PRIO_PROCESS, 0)]\n"
+    code += "one = threading.Thread(target=lambda: seen.append(os.getpriority(os.PRIO_PROCESS, 0)))\n"
+    code += "one.start(); one.join()\n"
+    code += "asked = [sys.executable, '-c', 'import os; print(os.nice(0))']\n"
+    code += "seen.append(int(subprocess.run(asked, stdout=subprocess.PIPE).stdout))\n"
+    code += "print(json.dumps([refusal, seen, os.sched_getscheduler(0) & 7]))"
+    assert outcome(HEAD + code) == [None, [-20, 0, 0], 0]
+
+
+def test_who_may_not_come_first_says_so() -> None:
+    code = "resource.setrlimit(resource.RLIMIT_NICE, (0, 0))\n" + AS_NOBODY
+    code += "refusal = come_first(); print(json.dumps([refusal.code, refusal.remedy, os.getpriority(0, 0)]))"
+    assert outcome(HEAD + code) == ["no-priority", "grant CAP_SYS_NICE", 0]
