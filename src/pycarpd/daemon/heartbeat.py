@@ -250,9 +250,13 @@ class Heartbeat:
         self._log(logging.INFO, "settings reloaded")
 
     def _tell(self, event: ev.Event, now_ns: int) -> None:
-        """Let the Elector decide, and carry out what it decided; what waits for the disk is on its way there first."""
+        """Let the Elector decide, and carry out what it decided.
+
+        In its order, but for what others wait for: a state is on its way to the disk, an address where it belongs,
+        before anybody is told of the role that goes with it.
+        """
         effects = self._elector.handle(event, now_ns)
-        for effect in sorted(effects, key=_waits_for_no_disk) if len(effects) > 1 else effects:
+        for effect in sorted(effects, key=_can_wait) if len(effects) > 1 else effects:
             self._perform(effect, now_ns)
         self._answer_attach()
 
@@ -375,5 +379,5 @@ class Heartbeat:
         self._worker.send(msg.LogNews(level, text))
 
 
-def _waits_for_no_disk(effect: fx.Effect) -> bool:
-    return not isinstance(effect, fx.Persist)
+def _can_wait(effect: fx.Effect) -> bool:
+    return not isinstance(effect, fx.Persist | fx.DetachVip | fx.AttachVip)
