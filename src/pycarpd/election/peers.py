@@ -18,8 +18,10 @@ class Peer:
 
     def acknowledged(self, node_id: int, nonce: int) -> int:
         """Return the sequence of that node's newest advert that this peer's newest advert acknowledges, 0 for none."""
-        acks = self.advert.acks if self.advert is not None else ()
-        return next((a.sequence for a in acks if a.node_id == node_id and a.nonce == nonce), 0)
+        for ack in self.advert.acks if self.advert is not None else ():
+            if ack.node_id == node_id and ack.nonce == nonce:
+                return ack.sequence
+        return 0
 
     @property
     def is_promotable(self) -> bool:
@@ -70,7 +72,7 @@ class PeerTable:
         peer.advert = advert
         peer.is_proven = is_proven
         peer.heard_ns = received_ns
-        peer.hears_me = any(a.node_id == self._own_id and a.nonce == self._own_nonce for a in advert.acks)
+        peer.hears_me = bool(peer.acknowledged(self._own_id, self._own_nonce))
         return peer
 
     def all(self) -> tuple[Peer, ...]:

@@ -39,16 +39,14 @@ def shrunk(duration_ns: int) -> int:
     return duration_ns - duration_ns * DRIFT_PPM // PPM
 
 
-def supporters(node: Node) -> tuple[Peer, ...]:
+def supporters(node: Node) -> list[Peer]:
     """Return the proven peers whose newest advert says that they voted for this node's claim."""
-    return tuple(
+    term, own_id = node.claimed_term, node.settings.node_id
+    return [
         p
         for p in node.peers.all()
-        if p.is_proven
-        and p.advert is not None
-        and p.advert.vote_term == node.claimed_term
-        and p.advert.vote_for == node.settings.node_id
-    )
+        if p.advert is not None and p.advert.vote_term == term and p.advert.vote_for == own_id and p.is_proven
+    ]
 
 
 def is_elected(node: Node) -> bool:
@@ -74,15 +72,17 @@ def lease_until_ns(node: Node) -> int:
     if node.settings.asks_arbiter:
         return node.grant_until_ns if is_elected(node) else 0
     wanted = node.settings.majority - 1
-    promises = sorted((_promised_until_ns(node, p) for p in supporters(node)), reverse=True)
+    promises = sorted([_promised_until_ns(node, p) for p in supporters(node)], reverse=True)
     return promises[wanted - 1] if 0 < wanted <= len(promises) else 0
 
 
 def _promised_until_ns(node: Node, peer: Peer) -> int:
     """Return what the voter's newest acknowledgement is worth: exactly that advert's lease, from when it was sent."""
     acknowledged = peer.acknowledged(node.settings.node_id, node.identity.nonce)
-    sent = next((s for s in reversed(node.sent) if s.sequence == acknowledged), None)
-    return sent.sent_ns + shrunk(sent.lease_ns) if sent is not None and sent.lease_ns else 0
+    for sent in reversed(node.sent):
+        if sent.sequence == acknowledged:
+            return sent.sent_ns + shrunk(sent.lease_ns) if sent.lease_ns else 0
+    return 0
 
 
 def promise_length_ns(node: Node, advert: Advert) -> int:
@@ -110,8 +110,9 @@ def bind_after_restart(node: Node, now_ns: int) -> None:
 
 def release_promise(node: Node, advert: Advert, now_ns: int) -> None:
     """Forget a promise whose holder says that it serves no more: the address left it before it could say so."""
-    has_resigned = Flags.RESIGNED in advert.flags
-    if node.promised_to == advert.node_id and (has_resigned or advert.role in (Role.BACKUP, Role.FAULT)):
+    if node.promised_to != advert.node_id:
+        return
+    if Flags.RESIGNED in advert.flags or advert.role in (Role.BACKUP, Role.FAULT):
         node.promise_until_ns = min(node.promise_until_ns, now_ns)
 
 
