@@ -40,7 +40,7 @@ from pycarpd.linux.nftables import (
     new_set,
     new_table,
 )
-from pycarpd.linux.transaction import NETLINK_NETFILTER, transact
+from pycarpd.linux.transaction import NETLINK_NETFILTER, Transactions
 
 _OPEN_AFTER_S_MAX = 600
 LONGER_S_MAX = 86_400
@@ -77,7 +77,7 @@ class GateFault:
 class ClientGate:
     """Closes and opens TCP ports of one VIP: *port* for everything, *held_ports* for new connections only.
 
-    Every verb is idempotent and takes well below a millisecond.
+    Every verb is idempotent and takes well below a millisecond; remove() does not.
     """
 
     def __init__(self, vip: str, port: int, open_after_s: int = 10, held_ports: tuple[int, ...] = ()) -> None:
@@ -88,6 +88,7 @@ class ClientGate:
         self._port = port
         self._held_ports = held_ports
         self._timeout_ms = open_after_s * _MS_PER_S
+        self._kernel = Transactions()
         self._table = f"pycarpd_gate_{self._vip.packed.hex()}_{port}"
         self._closed = AddressSet(Family.INET, self._table, "closed", KeyType.PORT)
         self._held = AddressSet(Family.INET, self._table, "held", KeyType.PORT)
@@ -104,21 +105,25 @@ class ClientGate:
         entries = [(self._closed, self._port), *((self._held, port) for port in held_ports)]
         elements = [new_element(ports, port.to_bytes(2), timeout_ms) for ports, port in entries]
         # Made and deleted first, so that a left-over table is replaced in the same transaction.
-        return _as_gate_fault(transact(batch([*self._removal(), *self._rules(), *elements]), "close the gate"))
+        return _as_gate_fault(
+            self._kernel.transact(batch([*self._removal(), *self._rules(), *elements]), "close the gate")
+        )
 
     def release(self) -> GateFault | None:
         """Let new connections to the held ports in; the client port stays closed. No gate at all is success."""
-        fault = transact(batch([flush_set(self._held)]), "release the gate")
+        fault = self._kernel.transact(batch([flush_set(self._held)]), "release the gate")
         return None if fault is None or fault.errno == errno.ENOENT else _as_gate_fault(fault)
 
     def open(self) -> GateFault | None:
-        """Let everybody in again. The empty table stays: to delete it takes the kernel tens of milliseconds."""
-        fault = transact(batch([flush_set(self._closed), flush_set(self._held)]), "open the gate")
+        """Let everybody in again. The empty table stays: packets pass it quickly, and to free it takes a while."""
+        fault = self._kernel.transact(batch([flush_set(self._closed), flush_set(self._held)]), "open the gate")
         return None if fault is None or fault.errno == errno.ENOENT else _as_gate_fault(fault)
 
     def remove(self) -> GateFault | None:
-        """Let everybody in and leave no table behind."""
-        return _as_gate_fault(transact(batch(self._removal()), "remove the gate"))
+        """Let everybody in and leave no table behind; unlike the other verbs it may take tens of milliseconds."""
+        fault = self._kernel.transact(batch(self._removal()), "remove the gate")
+        self._kernel.close()
+        return _as_gate_fault(fault)
 
     def is_closed(self) -> bool | GateFault:
         """Say whether packets for the client port are being dropped now."""
