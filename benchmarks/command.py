@@ -9,6 +9,7 @@ from benchmarks.hotpath_command import hotpath
 from benchmarks.lease_commands import fence, jitter
 from benchmarks.report import report
 from benchmarks.rpo import rpo
+from benchmarks.scale import scale
 from benchmarks.scan import scan
 from benchmarks.switchover import switchover
 from benchmarks.takeover_command import takeover
@@ -25,6 +26,7 @@ app.command()(report)
 app.command("all")(everything)
 app.command()(drill)
 app.command()(rpo)
+app.command()(scale)
 
 
 @app.callback()

@@ -9,6 +9,7 @@ from rich.console import Console
 from benchmarks.contenders import CONTENDERS
 from benchmarks.picture import phases_picture
 from benchmarks.results import RESULTS, read_records
+from benchmarks.scale_tables import scale_picture, scale_table
 from benchmarks.story import median_crash, story_picture
 from benchmarks.summary import of_contender, takeover_table
 from netns.cluster import REPOSITORY
@@ -21,6 +22,8 @@ END: Final = "<!-- /benchmarks -->"
 def report(
     readme: Annotated[bool, typer.Option("--readme", help="Put the table into the README's marked block.")] = False,
     raw: Annotated[Path, typer.Option(help="Raw figures of `takeover`.")] = RESULTS / "takeover-1c1cs.jsonl",
+    scale_raw: Annotated[Path, typer.Option(help="Raw figures of `scale`, if there are any.")] = RESULTS
+    / "scale.jsonl",
 ) -> None:
     """Draw the pictures, show the table, and put it into the README if asked."""
     records = read_records(raw)
@@ -32,6 +35,10 @@ def report(
     if crash is not None:
         (PICTURES / "takeover.svg").write_text(story_picture(crash), encoding="utf-8")
     Console().print(takeover_table(records))
+    sizes = read_records(scale_raw)
+    if sizes:
+        (PICTURES / "scale.svg").write_text(scale_picture(sizes), encoding="utf-8")
+        Console(width=160).print(scale_table(sizes))
     if readme:
         path = REPOSITORY / "README.md"
         path.write_text(with_block(path.read_text(encoding="utf-8"), markdown(records)), encoding="utf-8")

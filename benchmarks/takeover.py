@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from benchmarks.contenders import Contender, Entry
@@ -118,10 +119,12 @@ def _crash(stand: Stand, name: str, number: int, phase_s: float) -> Crash:
 
 
 def _steps(stand: Stand, host: str | None) -> dict[str, int]:
-    """Return the steps of the newest promotion in a host's log."""
-    if host is None:
-        return {}
-    found = _STEP.findall(stand.cluster.daemons.log(host).read_text(errors="replace"))
+    return {} if host is None else newest_steps(stand.cluster.daemons.log(host))
+
+
+def newest_steps(log: Path) -> dict[str, int]:
+    """Return the milliseconds of each step of the newest promotion in a log of pycarpd."""
+    found = _STEP.findall(log.read_text(errors="replace"))
     newest = max((int(term) for term, _step, _ms in found), default=0)
     return {step: int(ms) for term, step, ms in found if int(term) == newest}
 

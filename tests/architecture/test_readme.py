@@ -34,6 +34,7 @@ RUN_BY = {
     "./benchmarks/run jitter --minutes 10": "tests/product/test_lease_benchmarks.py",
     "./benchmarks/run drill --inodes 1000000": "tests/product/test_metadata_benchmarks.py",
     "./benchmarks/run rpo --crashes 100": "tests/product/test_metadata_benchmarks.py",
+    "./benchmarks/run scale": "tests/product/test_metadata_benchmarks.py",
     "pycarpd simulate --seeds 20000": "tests/simulation/test_gate.py",
     "pycarpd simulate --seed 4711 --transcript": "tests/simulation/test_gate.py",
     "python tests/simulation/mutants.py --all": "tests/simulation/test_gate.py",

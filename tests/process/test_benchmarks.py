@@ -11,7 +11,14 @@ import pytest
 
 from benchmarks.picture import phases_picture
 from benchmarks.report import BEGIN, END, markdown, with_block
+from benchmarks.scale import points_of
+from benchmarks.scale_files import Image, read_cycle, write_tail
+from benchmarks.scale_rounds import Point
+from benchmarks.scale_tables import ratio, scale_picture, scale_table
 from benchmarks.story import median_crash, story_picture
+from netns.commands import LaboratoryError
+from pycarpd.moosefs.changelog import scan as scan_changelog
+from pycarpd.moosefs.metadata import MetadataHeader
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,3 +104,72 @@ def test_the_pictures_are_well_formed_and_show_the_median_crash() -> None:
     assert "1.00 s later" in story
     assert phases.count("<circle") == 7
     assert median_crash(RECORDS, "keepalived") is None
+
+
+def a_promotion(inodes: int, lines: int, served_ms: float, bare_ms: float) -> dict[str, Any]:
+    return {
+        "kind": "promotion",
+        "inodes": inodes,
+        "lines": lines,
+        "metadata_bytes": inodes * 67,
+        "served_ms": served_ms,
+        "crash_ms": served_ms + 900.0,
+        "bare_ms": bare_ms,
+        "steps_ms": {"assemble": 22, "start-mfsmaster": round(bare_ms)},
+    }
+
+
+SIZES = [
+    {"kind": "machine", "processor": "a processor"},
+    a_promotion(100_000, 0, 550.0, 500.0),
+    a_promotion(100_000, 0, 650.0, 500.0),
+    a_promotion(100_000, 0, 1000.0, 1000.0),
+    a_promotion(1_000_000, 0, 2000.0, 1000.0),
+    a_promotion(100_000, 1_000_000, 1200.0, 1100.0),
+]
+
+
+def test_each_promotion_is_held_against_its_own_bare_start() -> None:
+    assert ratio(SIZES[1:4], "served_ms") == 1.1
+    table = scale_table(SIZES)
+    cells = [list(column.cells) for column in table.columns]
+    assert cells[0] == ["100,000", "1,000,000", "100,000"]
+    assert cells[6] == ["1.10", "2.00 !", "1.09"]
+
+
+def test_the_picture_of_sizes_has_a_dot_for_every_figure() -> None:
+    picture = scale_picture(SIZES)
+    assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 - made here
+    beside_without_changes = 3
+    assert picture.count("<circle") == 3 * (5 + beside_without_changes)
+
+
+def test_sizes_come_in_the_order_in_which_a_file_system_grows() -> None:
+    assert points_of([100_000, 5000], [20], 9000) == [Point(5000, 0), Point(9000, 20), Point(100_000, 0)]
+    assert len(points_of(None, None, 9000)) == 6
+
+
+CYCLE = (
+    "7: 1|CREATE(1,cycle-a,1,420,18,0,0,0):5\n8: 1|MOVE(1,cycle-a,1,cycle-b):5\n9: 2|ATTR(5,384,0,0,1,1,0,0)\n"
+    "10: 2|IDLE()\n11: 2|MOVE(1,cycle-b,1,cycle-a):5\n"
+)
+
+
+def test_a_recorded_cycle_is_repeated_with_its_lines_numbered_on(tmp_path: Path) -> None:
+    recorded, tail = tmp_path / "changelog.0.mfs", tmp_path / "changelog_ml.0.mfs"
+    recorded.write_text("6: 1|ATTR(1,1,1,1,1,1,0,0)\n" + CYCLE)
+    cycle = read_cycle(recorded)
+    assert cycle == (b"MOVE(1,cycle-a,1,cycle-b):5", b"ATTR(5,384,0,0,1,1,0,0)", b"MOVE(1,cycle-b,1,cycle-a):5")
+    write_tail(tail, Image(tmp_path / "none", MetadataHeader("2.0", 12, 3), cycle), 300_001, 99)
+    (segment,) = scan_changelog(tail).segments
+    assert (segment.first, segment.last) == (12, 300_012)
+    lines = tail.read_bytes().splitlines()
+    assert lines[3] == b"15: 99|" + cycle[0]
+    assert lines[-1] == b"300012: 99|" + cycle[300_000 % 3]
+
+
+def test_a_cycle_that_was_not_recorded_whole_is_refused(tmp_path: Path) -> None:
+    recorded = tmp_path / "changelog.0.mfs"
+    recorded.write_text(CYCLE.rpartition("11:")[0])
+    with pytest.raises(LaboratoryError, match="not in the changelog"):
+        read_cycle(recorded)

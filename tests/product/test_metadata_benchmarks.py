@@ -1,4 +1,4 @@
-"""The drill and the loss at a crash are measured on a real cluster; how large the figures are, no test asserts."""
+"""Drill, promotions by size and loss at a crash are measured on a real cluster; how large they are, no test asserts."""
 
 import json
 import subprocess
@@ -28,6 +28,18 @@ def test_a_drill_is_measured(tmp_path: Path) -> None:
     assert figure["drill"]["outcome"] == "ok"
     assert figure["drill"]["memory_bytes"] > 1 << 20
     assert figure["during"]["wakes"] > 0
+
+
+def test_promotions_by_size_are_measured(tmp_path: Path) -> None:
+    sizes = ("--inodes", "5000", "--lines", "20000", "--beside", "5000")
+    plain, behind = measured(tmp_path, "scale", *sizes, "--rounds", "1")
+    assert (plain["lines"], behind["lines"]) == (0, 20_000)
+    assert behind["version"] == plain["version"] + 20_000
+    for each in (plain, behind):
+        assert each["inodes"] >= 4000
+        assert each["crash_ms"] > each["served_ms"] > 0
+        assert each["bare_ms"] > 0
+        assert each["steps_ms"]["start-mfsmaster"] > 0
 
 
 def test_what_a_crash_loses_is_measured(tmp_path: Path) -> None:
