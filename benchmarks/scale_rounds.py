@@ -21,7 +21,7 @@ from netns.cluster import FIRST, Cluster
 from netns.commands import LaboratoryError, boottime_ns, eventually, must
 from netns.faults import inject
 from netns.owner import Owner
-from netns.topology import VIP
+from netns.topology import SWITCH, VIP
 from pycarpd.moosefs.metadata import MetadataWalk, walk
 
 READY_WITHIN_S: Final = 180.0
@@ -167,6 +167,7 @@ class Bench:
         for host in daemons.hosts:
             topology.forget_kernel_state(host)
             topology.set_port(host, is_up=True)
+            topology.unfilter(SWITCH, f"cut_{host}")
         for client in self._cluster.clients:  # that knows where the address was last
             topology.forget_kernel_state(client)
 
