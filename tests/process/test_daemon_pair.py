@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.product]
 
 READY_S = 60.0
 GONE_S = 20.0
+COUNTED_S = 3.0
 PROCESSES = ("heartbeat", "worker", "supervisor")
 
 
@@ -67,6 +68,19 @@ def test_two_nodes_elect_one_master_and_both_say_so(cluster: Cluster) -> None:
     assert sorted(fields["role"] for fields in statuses.values()) == ["BACKUP", "MASTER"]
     assert all(fields["can_split"] for fields in statuses.values()), "two nodes without a witness say that they can"
     assert all(not fields["reports"] for fields in statuses.values()), statuses
+
+
+def test_a_standby_that_always_hears_its_master_in_time_counts_wake_ups_too(cluster: Cluster) -> None:
+    """Adverts put its deadlines off again and again; that it would wake in time is known all the same."""
+    master = master_of(cluster)
+    (standby,) = (host for host in cluster.daemons.hosts if host != master)
+
+    def wakes() -> int:
+        return int(cluster.daemons.status(standby).fields["lateness"]["wakes"])
+
+    before = wakes()
+    time.sleep(COUNTED_S)
+    assert wakes() - before >= COUNTED_S
 
 
 @pytest.mark.parametrize("name", PROCESSES)

@@ -121,9 +121,10 @@ class Heartbeat:
         if self._supervisor.fileno() in ready:
             self._read_supervisor()
         now_ns = boottime_ns()
+        if self._planned_ns is not None and now_ns >= self._planned_ns:
+            self._lateness.note(now_ns - self._planned_ns)
         deadline_ns = self._elector.next_deadline()
         if deadline_ns is not None and now_ns >= deadline_ns and not self._is_over:
-            self._lateness.note(now_ns - deadline_ns)
             self._tell(ev.TimeAdvanced(now_ns - deadline_ns), now_ns)
         self._vip.on_time(now_ns)
         self._deadman.feed(now_ns, is_safe=self._vip.is_safe(now_ns))
