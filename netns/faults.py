@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from netns import freezer, relay
+from netns import freezer, own_clock, relay
 from netns.capture import ports
 from netns.cluster import Cluster
 from netns.commands import LaboratoryError, boottime_ns, eventually, must, realtime_offset_ns
@@ -313,6 +313,14 @@ def _clock_back(cluster: Cluster, _host: str, _argument: str) -> None:
         kept.unlink()
 
 
+def _own_clock(cluster: Cluster, host: str, seconds: str) -> None:
+    own_clock.put_off(cluster.topology, host, round(float(seconds)))
+
+
+def _common_clock(cluster: Cluster, host: str, _argument: str) -> None:
+    own_clock.put_right(cluster.topology, host)
+
+
 def _cpu_hog(cluster: Cluster, host: str, count: str) -> None:
     for _ in range(int(count) if count else 2 * (os.cpu_count() or 1)):
         cluster.helper(host, "netns.hog", log="hog.log")
@@ -378,6 +386,7 @@ _TABLE: Final = (
     Fault("forged", "200 adverts in the host's name, forged", " | ".join(KINDS), "claim", _forged, _nothing),
     Fault("flood", "ten seconds of forged adverts in its name", "PER_SECOND", "50000", _flood, _nothing),
     Fault("clock-step", "CLOCK_REALTIME jumps; healed: set back", "SECONDS", "3600", _clock_step, _clock_back),
+    Fault("own-clock", "the next mfsmaster there is so far ahead", "SECONDS", "0", _own_clock, _common_clock),
     Fault("cpu-hog", "busy processes; they take the CPU from every host", "COUNT", "", _cpu_hog, _no_hog),
     Fault("disk-full", "DATA_PATH has no byte left", "", "", _disk_full, _disk_freed),
     Fault("vip-removed", "the VIP is taken off eth0 by hand", "", "", _vip_removed, _nothing),

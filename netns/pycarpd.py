@@ -5,6 +5,7 @@ The laboratory knows pycarpd only by its commands, its configuration file and it
 
 import http.client
 import json
+import os
 import secrets
 import signal
 import socket
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+from netns import own_clock
 from netns.commands import LaboratoryError, eventually, run, spawn
 from netns.owner import Owner
 from netns.topology import INTERFACE, VIP_CIDR, Process, Topology
@@ -153,7 +155,9 @@ class Daemons:
 
     def start(self, host: str) -> None:
         """Start `pycarpd run` on a host; returns at once."""
-        argv = self.topology.inside(host, str(COMMANDS / "pycarpd"), "run", "--config", str(self.config(host)))
+        path = f"{own_clock.commands(self.topology, host)}:{os.environ.get('PATH', os.defpath)}"
+        command = (str(COMMANDS / "pycarpd"), "run", "--config", str(self.config(host)))
+        argv = self.topology.inside(host, "env", f"PATH={path}", *command)
         process = spawn(argv, self.log(host))
         self._running[host] = process
         if self._owner is not None:

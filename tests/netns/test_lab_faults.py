@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from netns import own_clock
 from netns.cluster import Cluster, Options
 from netns.commands import LaboratoryError, boottime_ns, eventually, must, realtime_offset_ns, run, spawn
 from netns.faults import FAULTS, find, heal, inject
@@ -53,6 +54,20 @@ def test_a_host_is_lost_and_found(cluster: Cluster, name: str) -> None:
     assert reaches(cluster, "c1", "192.0.2.12")
     heal(cluster, name, "m1")
     assert eventually(lambda: reaches(cluster, "c1", "192.0.2.11"), 30.0, "m1 is reached again")
+
+
+def test_a_clock_of_its_own_is_ahead_on_that_host_alone(cluster: Cluster) -> None:
+    inject(cluster, "own-clock", "m1", "7200")
+    real = cluster.topology.host_directory("m1") / "real"
+    real.write_text("#!/bin/sh\nexec date +%s\n")
+    real.chmod(0o755)
+    command = own_clock.commands(cluster.topology, "m1") / "mfsmaster"
+    command.write_text(command.read_text().replace(str(own_clock.REAL), str(real)))
+    ahead_s = int(must(str(command))) - time.time()
+    assert abs(ahead_s - 7200) < 60
+    heal(cluster, "own-clock", "m1")
+    assert not command.exists()
+    assert not (own_clock.commands(cluster.topology, "m2") / "mfsmaster").exists()
 
 
 def test_a_cut_keeps_the_carrier_and_a_port_that_is_down_does_not(cluster: Cluster) -> None:

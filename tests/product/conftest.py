@@ -32,7 +32,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
         reap()
         _held.append(Stage.build(arbiter))
     yield _held[0]
-    if _held and _held[0] in _broken:
+    if _held and (_held[0].is_used_up or _held[0] in _broken):
         _drop()
 
 

@@ -69,6 +69,8 @@ class Stage:
     arbiter: str
     restarted_on: set[int] = field(default_factory=set)
     """Workers that have restarted mfsmaster in place: they hand over when it dies again within minutes."""
+    is_used_up: bool = False
+    """A scenario has made of it what no other one wants."""
 
     @classmethod
     def build(cls, arbiter: str = "none") -> Self:
