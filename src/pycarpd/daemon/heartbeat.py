@@ -321,8 +321,8 @@ class Heartbeat:
             case fx.AbortPromotion(term=term):
                 return msg.AbortRequest(term)
             case fx.StartDemotion():
-                peers = self._elector.snapshot(now_ns).peers
-                return news.demote_request(self._settings.election, peers, effect)
+                seen = self._elector.snapshot(now_ns)
+                return news.demote_request(self._settings.election, seen.peers, effect, seen.lineage)
             case fx.PreserveFiles(term=term):
                 return msg.PreserveRequest(term)
             case _:

@@ -148,7 +148,7 @@ class DemoteRequest:
     """Run the DEMOTE plan; ``successor`` is the name of the node that serves now, empty if unknown.
 
     ``is_foreign``: the metalogger's files are to be archived too. ``successor_version`` is where the successor's
-    lineage left the one before, ``master_version`` what it serves, as its adverts tell.
+    history left this host's, ``master_version`` what it serves, as its adverts tell.
     """
 
     term: int

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 from pycarpd.daemon.messages import DemoteRequest, PeerNews, StatusNews
 from pycarpd.election.effects import StartDemotion
-from pycarpd.election.model import Flags
+from pycarpd.election.model import Advert, Branch, Flags
 from pycarpd.election.peers import Peer
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.snapshot import Snapshot
@@ -43,18 +43,36 @@ def peer_news(peer: Peer, config_digest: int, exports_digest: int, now_ns: int) 
     )
 
 
-def demote_request(settings: ElectionSettings, peers: tuple[Peer, ...], wish: StartDemotion) -> DemoteRequest:
+def demote_request(
+    settings: ElectionSettings, peers: tuple[Peer, ...], wish: StartDemotion, own_lineage: int
+) -> DemoteRequest:
     """Return the wish for a demotion, with what the successor's adverts tell of its metadata."""
     heard = next((peer for peer in peers if peer.member.node_id == wish.successor), None)
-    branch = heard.advert.branch if heard is not None and heard.advert is not None else None
+    branches = _branches(heard.advert) if heard is not None and heard.advert is not None else ()
     freshness = heard.freshness if heard is not None else None
     return DemoteRequest(
         wish.term,
         name_of(settings, wish.successor),
         wish.is_foreign,
-        successor_version=branch.version if branch is not None else None,
+        successor_version=parting(branches, own_lineage),
         master_version=freshness.version if freshness is not None else None,
     )
+
+
+def _branches(advert: Advert) -> tuple[Branch, ...]:
+    return (advert.branch, *advert.older) if advert.branch is not None else ()
+
+
+def parting(branches: tuple[Branch, ...], lineage: int) -> int | None:
+    """Return the version at which a master's history left that lineage, by its *branches*, newest first.
+
+    Between two masterships there may have been others. Where the branches do not reach back to the lineage, the answer
+    is the oldest, and where it is not known (0) the newest: then more may be lost than is said. None: nothing is told.
+    """
+    if not branches:
+        return None
+    oldest = branches[-1] if lineage else branches[0]
+    return next((each.version for each in branches if each.lineage <= lineage), oldest.version)
 
 
 def status_news(  # noqa: PLR0913 - one argument a source

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from pycarpd.election.effects import StartDemotion
 from pycarpd.election.events import FreshnessKnown, StandbyMade
-from pycarpd.election.model import Advert, Freshness, Lineage, Role
+from pycarpd.election.model import OLDER_MAX, Advert, Branch, Freshness, Lineage, Role
 from pycarpd.election.node import Node
 from pycarpd.election.standby import RETRY_MAX_NS, RETRY_NS, Files, Standby
 
@@ -49,6 +49,7 @@ def begin(node: Node) -> None:
     files, kept = node.promoted, node.persistent.lineage
     if files is None or kept.term == node.claimed_term:
         return
+    node.ancestry = _ancestry(node)
     begun = Lineage(node.claimed_term, files.metaid, files.version, kept.term, files.version)
     node.freshness = replace(files, lineage=node.claimed_term)
     node.persist(lineage=begun)
@@ -100,6 +101,14 @@ def on_retry(node: Node, now_ns: int) -> None:
         return
     standby.retry_ns = None
     node.emit(StartDemotion(standby.term, standby.master_id, is_foreign=standby.files is Files.FOREIGN))
+
+
+def _ancestry(node: Node) -> tuple[Branch, ...]:
+    """Return where the lineage that is left now began, and those before it: of its master's telling, or one's own."""
+    kept, standby = node.persistent.lineage, node.standby
+    if standby.theirs is not None and standby.theirs.lineage == kept.term and standby.branch is not None:
+        return (standby.branch, *standby.older)[:OLDER_MAX]
+    return (kept.branch, *node.ancestry)[:OLDER_MAX] if kept.branch is not None else ()
 
 
 def _is_settled(standby: Standby) -> bool:

@@ -114,6 +114,10 @@ class Branch:
     version: int
 
 
+OLDER_MAX = 7
+"""So many older branches does a master remember: a host that was away for more masterships is told of these."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     """What an advert says of another node: the newest advert heard from it, by nonce and sequence."""
@@ -180,6 +184,8 @@ class Advert:
     connections: tuple[PeerConnection, ...] = ()
     branch: Branch | None = None
     """Of a MASTER that knows it."""
+    older: tuple[Branch, ...] = ()
+    """Of a MASTER that knows them: where the lineages before its own began, newest first."""
     handover: Handover | None = None
     exports_digest: int = 0
     """Over the sender's mfsexports.cfg; 0 where it has none or cannot read it."""

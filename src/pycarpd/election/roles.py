@@ -169,9 +169,9 @@ def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     node.adopts = node.has_asked = node.has_early_address = False
     node.wants_address_for = 0
     node.served_versions.clear()
-    node.standby = Standby()
     if cause is Cause.PROMOTION_READY:
         lineage.begin(node)
+    node.standby = Standby()
     node.master_id = node.settings.node_id
     node.master_deadline_ns = None
     node.listen_deadline_ns = None

@@ -27,6 +27,8 @@ class Snapshot:
     live_members: int
     """Members heard of lately, this one included; how long a demoted node would wait has no say in it."""
     adopts: bool
+    lineage: int
+    """That of the files that lie here, 0 if it is not known."""
     has_foreign_files: bool
     """Whether its files hold, or may hold, changes that the last master never had."""
 
@@ -48,5 +50,6 @@ def snapshot_of(node: Node, now_ns: int) -> Snapshot:
         peers=node.peers.all(),
         live_members=1 + len(node.peers.live(now_ns, node.silence_ns() + node.settings.interval_ns)),
         adopts=node.adopts and node.role is Role.PROMOTING,
+        lineage=node.persistent.lineage.term,
         has_foreign_files=node.standby.files is Files.FOREIGN,
     )

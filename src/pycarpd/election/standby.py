@@ -23,14 +23,15 @@ class Files(Enum):
 class Standby:
     """One mastership as it is followed here; ``master_id`` 0: none is at present.
 
-    ``theirs`` and ``branch`` are what its master last said of its files. ``before`` is what was here when nobody
-    served, just before. ``is_made``: the plan that stops what must not run here is over.
+    ``theirs``, ``branch`` and ``older`` are what its master last said of its files. ``before`` is what was here when
+    nobody served, just before. ``is_made``: the plan that stops what must not run here is over.
     """
 
     master_id: int = 0
     term: int = 0
     theirs: Freshness | None = None
     branch: Branch | None = None
+    older: tuple[Branch, ...] = ()
     before: Freshness | None = None
     files: Files = Files.UNJUDGED
     is_made: bool = False
@@ -43,11 +44,11 @@ class Standby:
 
     def heard(self, advert: Advert) -> None:
         """Take in what the master says of its files."""
-        self.theirs, self.branch = advert.freshness, advert.branch
+        self.theirs, self.branch, self.older = advert.freshness, advert.branch, advert.older
 
     def remembered(self) -> "Standby":
         """Return what is still true when nobody is followed any more."""
-        return Standby(theirs=self.theirs, branch=self.branch, before=self.before)
+        return Standby(theirs=self.theirs, branch=self.branch, older=self.older, before=self.before)
 
     def fail(self, now_ns: int) -> None:
         """Plan another attempt, later each time."""

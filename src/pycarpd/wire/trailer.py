@@ -48,6 +48,9 @@ answers and the version that its files prove, 0 if none.
 
 Extension type 4 is the digest of the sender's mfsexports.cfg (8), where it has one.
 
+Extension type 5 tells of a MASTER where up to 7 lineages before its own began, newest first, 16 bytes each: the lineage
+that was left (8) and the version (8).
+
 Extension type 1 names up to 120 connections of the master's, 8 bytes each: IPv4 address (4), port (2), service
 port (2).
 
@@ -62,7 +65,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from pycarpd.election.model import Ack, Advert, Branch, Flags, Freshness, Handover, PeerConnection, Role
+from pycarpd.election.model import OLDER_MAX, Ack, Advert, Branch, Flags, Freshness, Handover, PeerConnection, Role
 from pycarpd.invariant import InvariantError, invariant
 from pycarpd.wire.carp import CARP_LENGTH, RESIGN, CarpHeader
 from pycarpd.wire.verdict import Verdict
@@ -96,6 +99,8 @@ _LINEAGE_TYPE = 2
 _HANDOVER_TYPE = 3
 _EXPORTS = struct.Struct(">Q")
 _EXPORTS_TYPE = 4
+_BRANCH = struct.Struct(">QQ")
+_OLDER_TYPE = 5
 _FRESHNESS_KNOWN = 0x8000
 _FLAGS_KNOWN = sum(Flags)
 _NEVER = 0xFFFF_FFFF
@@ -125,7 +130,7 @@ def counter_of(epoch: int, sequence: int) -> int:
 
 def connections_max(ack_count: int) -> int:
     """Return how many connections fit into an advert with so many acks."""
-    others = 3 * _EXTENSION.size + _LINEAGE.size + _HANDOVER.size + _EXPORTS.size
+    others = 4 * _EXTENSION.size + _LINEAGE.size + _HANDOVER.size + _EXPORTS.size + OLDER_MAX * _BRANCH.size
     room = PAYLOAD_MAX - SHORTEST - ack_count * _ACK.size - others - _EXTENSION.size
     return min(CONNECTIONS_MAX, room // _CONNECTION.size)
 
@@ -187,6 +192,7 @@ def read(payload: bytes | memoryview, header: CarpHeader) -> Advert | None:
         advskew=header.advskew,
         connections=extensions.connections,
         branch=Branch(*extensions.branch) if extensions.branch[1] else None,
+        older=extensions.older,
         handover=extensions.handover,
         exports_digest=extensions.exports_digest,
     )
@@ -261,13 +267,18 @@ def _extensions(advert: Advert, beside: Beside) -> bytes:
     connections = (beside.connections or advert.connections)[: connections_max(len(advert.acks))]
     exports_digest = beside.exports_digest or advert.exports_digest
     own = _lineage_extension(advert) + _handover_extension(advert) + _exports_extension(exports_digest)
-    return own + _connections_extension(connections)
+    return own + _older_extension(advert) + _connections_extension(connections)
 
 
 def _exports_extension(digest: int) -> bytes:
     if not digest:
         return b""
     return _EXTENSION.pack(_EXPORTS_TYPE, _EXPORTS.size) + _EXPORTS.pack(digest)
+
+
+def _older_extension(advert: Advert) -> bytes:
+    value = b"".join(_BRANCH.pack(each.lineage, each.version) for each in advert.older[:OLDER_MAX])
+    return _EXTENSION.pack(_OLDER_TYPE, len(value)) + value if value else b""
 
 
 def _handover_extension(advert: Advert) -> bytes:
@@ -302,6 +313,7 @@ class _Extensions:
     branch: tuple[int, int] = (0, 0)
     handover: Handover | None = None
     exports_digest: int = 0
+    older: tuple[Branch, ...] = ()
 
     def take(self, kind: int, value: bytes | memoryview) -> bool:
         """Take one in; False if it is malformed or comes twice."""
@@ -319,6 +331,13 @@ class _Extensions:
             if self.handover is not None or len(value) != _HANDOVER.size:
                 return False
             self.handover = Handover(*_HANDOVER.unpack(value))
+        return self._take_later(kind, value)
+
+    def _take_later(self, kind: int, value: bytes | memoryview) -> bool:
+        if kind == _OLDER_TYPE:
+            if self.older or not value or len(value) % _BRANCH.size or len(value) > OLDER_MAX * _BRANCH.size:
+                return False
+            self.older = tuple(Branch(*fields) for fields in _BRANCH.iter_unpack(value))
         if kind == _EXPORTS_TYPE:
             if self.exports_digest or len(value) != _EXPORTS.size:
                 return False

@@ -155,3 +155,15 @@ def test_files_are_not_archived_any_more_once_their_master_is_lost() -> None:
     bench.hear(Role.MASTER, 6, flags=Flags.RESIGNED)
     bench.wait(S // 100)
     assert not [e for e in bench.wait(3 * S) if isinstance(e, fx.StartDemotion) and e.successor]
+
+
+def test_a_new_master_goes_on_telling_where_the_lineages_before_it_began() -> None:
+    bench = in_backup(persistent=OLD)
+    bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH, older=(Branch(3, 40),))
+    bench.tell(ev.FreshnessKnown(fresh(125), ""))
+    bench.wait(2 * S)
+    assert bench.role() is Role.PROMOTING
+    bench.tell(ev.PromotionReady(bench.term, 125))
+    (told,) = (each.advert for each in bench.got(fx.Send)[-1:])
+    assert told.role is Role.MASTER
+    assert (told.branch, told.older) == (Branch(6, 125), (BRANCH, Branch(3, 40)))
