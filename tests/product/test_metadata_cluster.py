@@ -21,6 +21,7 @@ from pycarpd.takeover.datafiles import Kept
 from pycarpd.takeover.lost import LOST_FILE
 from tests.product.accounts import archives, branches
 from tests.product.stage import STOP_WITHIN_S, WRITES_WITHIN_S, Scene, Stage, within
+from tests.product.test_switchover import metalogger_cut_off, move
 
 ARBITER = "majority"
 pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(400)]
@@ -33,6 +34,7 @@ START_EVERY_S = 1.0
 FRESHEST_FIRST = ("freshest", "middle", "stalest")
 CHAIN_WITHIN_S = 120.0
 COMMAND_WITHIN_S = 60.0
+LOST_FILES = 10
 
 
 def versions(stage: Stage) -> dict[str, int]:
@@ -153,7 +155,8 @@ def test_a_chain_of_failovers_leads_through_every_host_and_back_to_the_first(sta
         for crashed, successor in itertools.pairwise(order):
             (kept_out,) = set(stage.hosts) - {crashed, successor}
             with paused(stage, kept_out):
-                scene.inject("crash", crashed)
+                with metalogger_cut_off(stage, kept_out):  # who has fresher files votes for nobody else
+                    scene.inject("crash", crashed)
                 assert scene.await_master(not_on=crashed) == successor
                 scene.await_writes()
             elapsed_s = time.monotonic() - began_s
@@ -164,3 +167,30 @@ def test_a_chain_of_failovers_leads_through_every_host_and_back_to_the_first(sta
     left = [each for each in branches(stage.cluster, scene.successor, older) if each.place in archives(stage.cluster)]
     assert len(left) >= len(order) - 1, "every former master has put its own files away"
     assert all((branch.listed() or ()) == branch.lost for branch in left), left
+
+
+def test_who_was_away_for_two_masterships_lists_what_was_lost_at_the_first(stage: Stage) -> None:
+    older = archives(stage.cluster)
+    with stage.scenario() as scene:
+        crashed = scene.master
+        first, second = stage.others(crashed)
+        with paused(stage, second):
+            # The paused one first: with fresher files than the other's it would rightly refuse to vote for that.
+            with metalogger_cut_off(stage, second), metalogger_cut_off(stage, first):
+                scene.await_files(len(scene.files()) + LOST_FILES)
+                scene.inject("crash", crashed)
+            assert scene.await_master(not_on=crashed) == first
+        scene.await_writes()
+        stage.settle(hosts=(first, second))
+        move(stage, first, second)
+        scene.await_files(len(scene.files()) + 2 * LOST_FILES)
+        scene.heal("crash", crashed)
+    assert scene.successor == second
+    (own,) = [
+        each
+        for each in branches(stage.cluster, second, older)
+        if each.lost and each.place.is_relative_to(stage.cluster.moosefs.data_path(crashed))
+    ]
+    assert len(own.lost) >= LOST_FILES
+    assert own.listed() == own.lost
+    assert stage.status(crashed)["last_transition"]["operations_lost"] == len(own.lost)
