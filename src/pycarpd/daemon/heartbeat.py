@@ -91,8 +91,9 @@ class Heartbeat:
         self._supervisor.send(msg.ReadyNews())
         while not self._is_over:
             self._watch()
-            self._waiter.wait(self._planned_ns())
-            self._round()
+            planned_ns = self._planned_ns()
+            self._waiter.wait(planned_ns)
+            self._round(planned_ns)
         self._deadman.disarm()
         if not self._vip.is_attached and not self._worker.is_closed:
             self._fence.remove()  # whoever puts the address here next answers for it
@@ -111,7 +112,7 @@ class Heartbeat:
         planned = (self._elector.next_deadline(), self._vip.next_deadline(), self._ports.retry_ns, self._status_due_ns)
         return min(p for p in planned if p is not None)
 
-    def _round(self) -> None:
+    def _round(self, planned_ns: int) -> None:
         """Take in everything that is there, adverts first; judge deadlines last."""
         self._drain_adverts()
         self._read_link()
@@ -121,8 +122,8 @@ class Heartbeat:
         if self._supervisor.fileno() in ready:
             self._read_supervisor()
         now_ns = boottime_ns()
-        if self._planned_ns is not None and now_ns >= self._planned_ns:
-            self._lateness.note(now_ns - self._planned_ns)
+        if now_ns >= planned_ns:
+            self._lateness.note(now_ns - planned_ns)
         deadline_ns = self._elector.next_deadline()
         if deadline_ns is not None and now_ns >= deadline_ns and not self._is_over:
             self._tell(ev.TimeAdvanced(now_ns - deadline_ns), now_ns)
