@@ -29,9 +29,9 @@ def on_event(node: Node, event: TermGranted | TermLost, now_ns: int) -> None:
 
 
 def on_durable(node: Node, persistent: Persistent, now_ns: int) -> None:
-    """Go on with what had to wait for the disk; the arbiter has given its word before."""
+    """Go on with what had to wait for the disk; the arbiter, or a voter, may have given its word before."""
     roles.on_durable(node, persistent, now_ns)
-    if node.settings.asks_arbiter:
+    if node.settings.asks_arbiter or node.role is Role.PROMOTING:
         support.on_support(node, now_ns)
 
 

@@ -1,5 +1,7 @@
 """What an advert does to a node: who is followed, who is answered, to whom it gives way."""
 
+from dataclasses import replace
+
 from pycarpd.election import handover, lineage, quorum, roles, support, timing
 from pycarpd.election.claims import Judge, Reaction, plain_standing, standing_of
 from pycarpd.election.effects import AnnounceVip, PreserveFiles
@@ -38,11 +40,18 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
         _follow_suspended(node, event, now_ns)
     elif node.role is Role.MASTER:
         _on_report(node, event, now_ns)
-    elif advert.role is Role.DEMOTING and node.role is Role.BACKUP and node.master_id == advert.node_id:
-        _await_resignation(node, event, now_ns)
+    elif node.role is Role.BACKUP:
+        _on_others_report(node, event, now_ns)
     handover.on_advert(node, advert, now_ns)
     support.on_support(node, now_ns)
     roles.try_promotion(node, now_ns)
+
+
+def _on_others_report(node: Node, event: AdvertHeard, now_ns: int) -> None:
+    if event.advert.role is Role.DEMOTING and node.master_id == event.advert.node_id:
+        _await_resignation(node, event, now_ns)
+    elif event.advert.role is Role.BACKUP and Flags.OPENS_TERM in event.advert.flags:
+        _vote_ahead(node, event.advert, now_ns)
 
 
 def on_plain_advert(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:
@@ -233,6 +242,18 @@ def _grants(node: Node, event: AdvertHeard, now_ns: int) -> bool:
             node.send(now_ns)
         return advert.role is Role.MASTER
     return True
+
+
+def _vote_ahead(node: Node, advert: Advert, now_ns: int) -> None:
+    """Have the vote for a claim written that its sender is writing down; the claim, when it comes, is what binds.
+
+    This node's own turn comes when the claim has had the time to.
+    """
+    claim = replace(advert, role=Role.PROMOTING, term=advert.term + 1)
+    if node.settings.asks_arbiter or not node.has_no_master(now_ns) or not quorum.may_vote_for(node, claim, now_ns):
+        return
+    node.persist(term=max(node.persistent.term, claim.term), vote_term=claim.term, vote_for=claim.node_id)
+    node.master_deadline_ns = max(node.master_deadline_ns or 0, now_ns + node.silence_ns() + node.skew_ns(now_ns))
 
 
 def _votes(node: Node, event: AdvertHeard, now_ns: int) -> bool:

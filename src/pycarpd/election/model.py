@@ -87,6 +87,8 @@ class Flags(IntFlag):
     """The sender follows nobody and is bound by no promise: it would welcome an election (pre-vote)."""
     HAS_FILES = 128
     """The sender has metadata of some file system, whole or not: no new one is to be made."""
+    OPENS_TERM = 256
+    """The sender writes down that it claims the term after the advert's: who would vote for it may write meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

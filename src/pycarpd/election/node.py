@@ -120,6 +120,7 @@ class Node:
     election_deadline_ns: int | None = None
     follow_until_ns: int = 0
     has_told_no_master: bool = False
+    opens_term: bool = False
     promise_until_ns: int = 0
     promised_to: int = 0
     is_ready: bool = False
@@ -336,6 +337,7 @@ class Node:
             (Flags.WITNESS, self.settings.me.is_witness),
             (Flags.RESIGNED, is_resigning),
             (Flags.WANTS_MASTER, self.wants_master(now_ns)),
+            (Flags.OPENS_TERM, self.opens_term),
         )
         return Flags(sum(flag.value for flag, is_so in told if is_so))
 

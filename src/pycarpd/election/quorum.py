@@ -11,8 +11,10 @@ A vote is on disk before it is told (``durable``). A voter that has restarted ke
 waits for the longest lease there is, unless it hears that the node it voted for does not serve any more.
 
 A candidate opens a term only when a majority says that it has no master (pre-vote): a node that returns from isolation
-disturbs nobody. A voter refuses a candidate whose metadata is older than its own, of another file system, or unknown
-(S6).
+disturbs nobody. While it writes its claim down it says so (OPENS_TERM), and a voter that would vote for that claim, has
+no master and is bound by no promise writes its vote meanwhile: it votes once in that term all the same, tells the vote
+when it is on disk, and is bound by the claim itself. A voter refuses a candidate whose metadata is older than its own,
+of another file system, or unknown (S6).
 
 With ``arbiter = "none"`` the majority is one: every node grants itself what it asks for, which is why it can split.
 """

@@ -96,6 +96,10 @@ def start_promotion(node: Node, cause: Cause, now_ns: int) -> None:
     """
     node.has_begun, node.adopts = node.adopts, False
     node.promoted = node.freshness
+    if node.settings.majority > 1 and not node.settings.asks_arbiter:
+        node.opens_term = True  # the voters' disks write while this one does
+        node.send(now_ns)
+        node.opens_term = False
     node.claimed_term = node.grant_term or node.persistent.term + 1
     node.move(cause, now_ns)
     node.is_plan_started = node.is_plan_over = node.is_ready = False
