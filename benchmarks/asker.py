@@ -16,7 +16,8 @@ from netns.commands import boottime_ns
 from pycarpd.moosefs.probe import LiveMaster, probe
 
 CLIENT_PORT: Final = 9421
-ATTEMPT_S: Final = 0.05
+ATTEMPT_S: Final = 0.02
+"""What is asked while the port is closed is dropped without a word, and must not hold up the next question for long."""
 PAUSE_S: Final = 0.005
 """Its own load is a few per cent of a core; no figure is finer than this."""
 
