@@ -57,10 +57,10 @@ class StandIn:
                 self._heartbeat.send(_attach_request(term))
             case msg.AttachAnswer(term=term, is_attached=is_ok):
                 self._heartbeat.send(msg.PlanEnded(term, is_promotion=True, is_ok=is_ok))
-            case msg.DemoteRequest(term=term, successor=successor):
+            case msg.DemoteRequest(term=term, successor=successor, is_foreign=is_foreign):
                 self._heartbeat.send(msg.PlanEnded(term, is_promotion=False, is_ok=True))
                 if successor:
-                    self._heartbeat.send(msg.StandbyNews(term, is_ok=True, has_archived=False))
+                    self._heartbeat.send(msg.StandbyNews(term, is_ok=True, has_archived=is_foreign))
                     self._tell_files()
             case msg.AbortRequest(term=term):
                 self._heartbeat.send(msg.PlanEnded(term, is_promotion=True, is_ok=False))
