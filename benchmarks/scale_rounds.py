@@ -27,6 +27,7 @@ from pycarpd.moosefs.metadata import MetadataWalk, walk
 READY_WITHIN_S: Final = 180.0
 ANSWER_WITHIN_S: Final = 180.0
 SETTLE_S: Final = 4.0
+SETTLE_LINES_PER_S: Final = 1_000_000
 """So long the standbys go on copying what they may need, as they do in all the hours between two crashes."""
 NS_PER_MS: Final = 1_000_000
 _SELF_MADE_MAX: Final = 10
@@ -95,6 +96,7 @@ class Bench:
         self._count += 1
         try:
             self._prepare(image, tail if point.lines else None)
+            time.sleep(SETTLE_S + point.lines / SETTLE_LINES_PER_S)
             before, claimed_ns, began_ns, first = self._crash(image.header.version + point.lines)
             host = next(iter(self._cluster.moosefs.serving_hosts()))
             steps = newest_steps(self._cluster.daemons.log(host))
@@ -133,7 +135,6 @@ class Bench:
         master = self._cluster.wait_ready(READY_WITHIN_S)
         if master != FIRST:
             raise LaboratoryError(f"{master} was elected, though only {FIRST} has a base")
-        time.sleep(SETTLE_S)
 
     def _crash(self, version: int) -> tuple[Answer, int, int, Answer]:
         """Crash m1; return its last answer, the claim's moment, the crash's, and the new master's first answer."""

@@ -34,7 +34,8 @@ def test_promotions_by_size_are_measured(tmp_path: Path) -> None:
     sizes = ("--inodes", "5000", "--lines", "20000", "--beside", "5000")
     plain, behind = measured(tmp_path, "scale", *sizes, "--rounds", "1")
     assert (plain["lines"], behind["lines"]) == (0, 20_000)
-    assert behind["version"] == plain["version"] + 20_000
+    mounted_again = 100  # each size is made through a mount, whose session is a handful of changes
+    assert 20_000 <= behind["version"] - plain["version"] < 20_000 + mounted_again
     for each in (plain, behind):
         assert each["inodes"] >= 4000
         assert each["crash_ms"] > each["served_ms"] > 0
