@@ -81,7 +81,11 @@ def stopped_within_the_save(stage: Stage, host: str, hours: int) -> bool:
 
 
 def inode(path: Path) -> int:
-    return path.stat().st_ino
+    """Return who the file of that name is, 0 while there is none: a changelog is renamed by a process of its own."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def crash_within_the_save(scene: Scene, host: str) -> tuple[int, int]:

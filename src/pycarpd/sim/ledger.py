@@ -207,7 +207,9 @@ class PromiseKeeper:
         for (holder, _), life in self.lives.items():
             is_over = holder == vote or life.promised.get(node.name, Worth()).true_ns <= now_ns
             require(is_over, "S5: who has promised votes for nobody else", node)
-        if vote != node.member.node_id and isinstance(event, ev.AdvertHeard) and event.advert.role is Role.PROMOTING:
+        if vote == node.member.node_id or not isinstance(event, ev.AdvertHeard):
+            return
+        if event.advert.role is Role.PROMOTING or Flags.OPENS_TERM in event.advert.flags:
             self._check_freshness(node, event.advert.freshness)
             self._check_copies(node, event.advert)
 
