@@ -144,8 +144,13 @@ def _may_vote(*, is_once: bool = True, is_forward: bool = True, is_bound: bool =
     return may_vote_for
 
 
-def _half(settings: ElectionSettings) -> int:
-    return 1 if settings.arbiter is Arbiter.NONE else max(2, len(settings.members) // 2)
+_derive = ElectionSettings.__post_init__
+
+
+def _half(settings: ElectionSettings) -> None:
+    _derive(settings)
+    if settings.arbiter is not Arbiter.NONE:
+        object.__setattr__(settings, "majority", max(2, len(settings.members) // 2))
 
 
 def _supporters_of_any_term(node: Node) -> tuple[Peer, ...]:
@@ -266,7 +271,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug("the lease counts from now", ((support, "on_support", _lease_from_now),)),
     Bug("the best promise is taken for a majority's", ((quorum, "lease_until_ns", _best_promise_alone),)),
-    Bug("half of the members is a majority", ((ElectionSettings, "majority", property(_half)),)),
+    Bug("half of the members is a majority", ((ElectionSettings, "__post_init__", _half),)),
     Bug("the vote is not written", ((hearing, "_votes", _vote_unwritten),)),
     Bug("the state is reported before it is written", ((SimWorker, "persist", _told_before_written),)),
     Bug("a claim does not wait for the disk", ((roles, "is_claim_durable", _always),)),

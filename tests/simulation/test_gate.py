@@ -19,7 +19,7 @@ from tests.simulation.planted import BUGS, Bug, planted, seeds_until_caught
 
 SEEDS = int(os.environ.get("PYCARPD_SEEDS", "1200"))
 ALONE_SEEDS = 150
-QUICK = 20
+QUICK = 40
 REGRESSIONS = Path(__file__).parent / "regressions.txt"
 DRAWN_REGRESSIONS = Path(__file__).parent / "regressions_drawn.txt"
 SHARE_MIN = 0.03
