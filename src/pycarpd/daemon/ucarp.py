@@ -162,7 +162,9 @@ class DropIn:
             return
         if watch.is_alive():
             logger.error("script did not end within %d s, it is killed: %s", SCRIPT_TIMEOUT_S, child.args)
-            kill_tree(child.pid, KILL_TIMEOUT_S)
+            if not kill_tree(child.pid, KILL_TIMEOUT_S).is_complete:
+                self._script = (child, watch, now_ns + RETRY_NS)  # it sleeps in the kernel, and is tried again
+                return
         watch.close()
         status = child.wait(KILL_TIMEOUT_S)
         if status:
