@@ -296,6 +296,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("any report of the holder releases its voters", ((quorum, "release_promise", _release_on_any_report),)),
     Bug("what runs is adopted without votes", ((Elector, "_adopt", _adopt_at_once),)),
     Bug("a restart in place needs no probe", ((Elector, "_on_mfsmaster_lost", _still_ready),)),
+    Bug("a restart in place asks no standby", ((lineage, "is_behind_standby", _never),)),
     Bug("a node without files opens a term", ((Node, "may_promote", _may_always_promote),)),
     Bug("a host that proves nothing assembles all the same", ((Host, "refusal", property(lambda _host: "")),)),
     Bug("nobody looks what mfsmaster serves", ((plans, "WORK", plans.WORK | {"probe": _no_step}),)),

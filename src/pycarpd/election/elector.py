@@ -184,7 +184,7 @@ class Elector:
     def _on_time(self, late_ns: int, now_ns: int) -> None:
         node = self._node
         if node.settings.majority == 1 and node.role is Role.PROMOTING and node.is_ready:
-            roles.become_master(node, Cause.PROMOTION_READY, now_ns)
+            roles.serve_promoted(node, now_ns)
         if node.name_deadline_ns is not None and now_ns >= node.name_deadline_ns:
             node.name_deadline_ns = None
             node.name_claims = 0
@@ -344,13 +344,14 @@ class Elector:
             return
         if event.version and node.promoted is not None:
             node.promoted = replace(node.promoted, version=event.version)
+        node.ready_version = event.version
         if node.settings.majority > 1:
             node.is_ready = True
             support.on_support(node, now_ns)
         elif node.advert_due_ns is not None and now_ns - node.advert_due_ns >= node.settings.late_wake_ns:
             node.is_ready = True  # said long ago, perhaps: what else the worker has said since comes first
         else:
-            roles.become_master(node, Cause.PROMOTION_READY, now_ns)
+            roles.serve_promoted(node, now_ns)
 
     def _on_promotion_finished(self, event: PromotionFinished, now_ns: int) -> None:
         node = self._node

@@ -80,6 +80,24 @@ def has_nearly(node: Node, theirs: Freshness, now_ns: int) -> bool:
     return theirs.version >= least
 
 
+def is_behind_standby(node: Node, now_ns: int) -> bool:
+    """Tell whether a restart in place would give up what a standby has got and says that it has.
+
+    mfsmaster writes its changelog after it has sent the change to the metaloggers: one that is killed may have told
+    them more than its own files hold.
+    """
+    if not node.ready_version or node.claimed_term != node.persistent.served_term:
+        return False
+    kept = node.persistent.lineage
+    own = Freshness(kept.metaid, node.ready_version, lineage=kept.term)
+    return node.peers.fresher_candidate(own, node.demotion(now_ns), now_ns, node.silence_ns()) is not None
+
+
+def is_unsure(node: Node) -> bool:
+    """Tell whether this host's files may be of the lineage that it follows, or may not: they are not judged yet."""
+    return bool(node.standby.master_id) and not node.standby.is_made and node.standby.files is Files.UNJUDGED
+
+
 def on_standby_made(node: Node, event: StandbyMade, now_ns: int) -> None:
     """Take in the end of the plan that was to make this host a standby; one that failed is tried again."""
     standby = node.standby

@@ -35,6 +35,7 @@ class Cause(Enum):
     PREEMPTED = "preempting a worse master"
     PROMOTION_READY = "mfsmaster serves the expected version"
     PROMOTION_FAILED = "promotion failed"
+    BEHIND_STANDBY = "a standby has newer metadata than a restart in place"
     OUTRANKED = "a better claim was heard"
     LINK_DOWN = "the interface went down"
     LINK_UP = "the interface is up"

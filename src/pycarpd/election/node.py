@@ -124,6 +124,8 @@ class Node:
     promise_until_ns: int = 0
     promised_to: int = 0
     is_ready: bool = False
+    ready_version: int = 0
+    """What the mfsmaster that is ready answers with, 0 where the plan did not say."""
     wants_address_for: int = 0
     has_early_address: bool = False
     hold_ns: int = 0

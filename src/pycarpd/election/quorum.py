@@ -19,7 +19,7 @@ of another file system, or unknown (S6).
 With ``arbiter = "none"`` the majority is one: every node grants itself what it asks for, which is why it can split.
 """
 
-from pycarpd.election import freshness
+from pycarpd.election import freshness, lineage
 from pycarpd.election.effects import AskArbiter
 from pycarpd.election.model import Advert, Flags, Freshness, Role
 from pycarpd.election.node import Node
@@ -142,7 +142,11 @@ def may_vote_for(node: Node, advert: Advert, now_ns: int) -> bool:
         return advert.node_id == persistent.vote_for
     if node.is_bound(now_ns) and node.promised_to != advert.node_id:
         return False
-    return advert.role is Role.MASTER or is_fresh_enough(advert.freshness, node.freshness)
+    if advert.role is Role.MASTER:
+        return True
+    if advert.term == persistent.served_term and lineage.is_unsure(node):
+        return False  # restarted in place by the votes that it has: this host's files may be newer than they seem
+    return is_fresh_enough(advert.freshness, node.freshness)
 
 
 def is_fresh_enough(theirs: Freshness | None, own: Freshness | None) -> bool:

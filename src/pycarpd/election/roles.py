@@ -166,6 +166,15 @@ def begin_plan(node: Node, now_ns: int) -> None:
     node.emit(StartPromotion(node.claimed_term, node.inherits))
 
 
+def serve_promoted(node: Node, now_ns: int) -> None:
+    """Serve what the plan has made ready, unless it is a restart in place from less than a standby has."""
+    if lineage.is_behind_standby(node, now_ns):
+        node.raise_demotion(now_ns)
+        demote(node, Cause.BEHIND_STANDBY, now_ns)
+        return
+    become_master(node, Cause.PROMOTION_READY, now_ns)
+
+
 def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     """Serve: the address first, since mfsmaster answers already, then the advert."""
     node.move(cause, now_ns)

@@ -100,4 +100,4 @@ def _on_elected(node: Node, now_ns: int, *, has_lease: bool) -> None:
         node.election_deadline_ns = None
         roles.begin_plan(node, now_ns)
     elif node.is_ready and has_lease:
-        roles.become_master(node, Cause.PROMOTION_READY, now_ns)
+        roles.serve_promoted(node, now_ns)

@@ -20,6 +20,7 @@ TRANSITIONS: dict[tuple[Role, Cause], Role] = {
     (Role.PROMOTING, Cause.ADOPTED): Role.MASTER,
     (Role.PROMOTING, Cause.NOT_ELECTED): Role.BACKUP,
     (Role.PROMOTING, Cause.PROMOTION_FAILED): Role.DEMOTING,
+    (Role.PROMOTING, Cause.BEHIND_STANDBY): Role.DEMOTING,
     (Role.PROMOTING, Cause.OUTRANKED): Role.DEMOTING,
     (Role.PROMOTING, Cause.LINK_DOWN): Role.DEMOTING,
     (Role.PROMOTING, Cause.RESIGNED): Role.DEMOTING,

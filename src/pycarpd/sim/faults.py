@@ -25,6 +25,7 @@ RESTART_MAX_MS = 1500
 WRITES_MAX = 16
 REPLAYED = 20
 UNREPLICATED_MAX = 300
+UNWRITTEN_MAX = 3
 PROMOTING_STEPS = ("assemble", "install", "start-mfsmaster", "probe")
 STEPS = (
     *PROMOTING_STEPS,
@@ -184,9 +185,12 @@ def cut_one_way(world: World, node: SimNode, rng: Random) -> None:
 
 
 def kill_mfsmaster(world: World, node: SimNode, rng: Random) -> None:
-    """Kill mfsmaster alone, where one runs."""
+    """Kill mfsmaster alone, where one runs; what its writer had not written yet, metaloggers may have all the same."""
     running = [n for n in world.nodes.values() if n.host.has_mfsmaster]
-    (rng.choice(running) if running else node).kill_mfsmaster()
+    killed = rng.choice(running) if running else node
+    unwritten = world.agenda.now_ns // NS_PER_MS % (UNWRITTEN_MAX + 1)
+    killed.host.data.leave_unwritten(killed.host.serving_term, unwritten)
+    killed.kill_mfsmaster()
 
 
 def hang_mfsmaster(world: World, node: SimNode, rng: Random) -> None:

@@ -129,3 +129,10 @@ class DataPath:
         """Let mfsmaster write some lines more."""
         if self.own is not None:
             self.own = self.own.written(term, lines)
+
+    def leave_unwritten(self, term: int, lines: int) -> None:
+        """Let the newest lines that mfsmaster has served in that term be missing from its own files."""
+        if self.own is None or not self.own.history or self.own.history[-1][0] != term:
+            return
+        begun_at = self.own.history[-2][1] if len(self.own.history) > 1 else 0
+        self.own = self.own.until(max(begun_at + 1, self.own.version - lines))

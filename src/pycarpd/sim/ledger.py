@@ -9,6 +9,7 @@ from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election import freshness
 from pycarpd.election.model import Advert, Cause, Flags, Freshness, Role
+from pycarpd.election.node import Fault
 from pycarpd.sim.agenda import NS_PER_MS
 from pycarpd.sim.checkers import Effects, has_leases, has_majority_rules, require
 from pycarpd.sim.etcd import LEASE_NS
@@ -127,7 +128,10 @@ class PromiseKeeper:
     copies: dict[int, Copy | None] = field(default_factory=dict)
     """What truly lay on a host when it last looked."""
     heard: dict[tuple[str, int], set[int]] = field(default_factory=dict)
-    """The terms whose masters a life of a node has heard: what its metalogger got from others it cannot know."""
+    """The terms whose masters a life of a node has heard while it could look at its files.
+
+    What its metalogger got from others, or while nobody looked, it cannot tell from what an older master gave up.
+    """
     votes: dict[str, tuple[int, int]] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
     newest: dict[tuple[str, int, int], tuple[int, int]] = field(default_factory=dict)
@@ -163,7 +167,7 @@ class PromiseKeeper:
             self.copies[node.member.node_id] = node.host.data.best
         elif isinstance(event, ev.AdvertHeard):
             self._note_release(node, event.advert, is_proven=event.is_proven)
-            if event.is_proven and event.advert.role is Role.MASTER:
+            if event.is_proven and event.advert.role is Role.MASTER and _has_worker(node):
                 self.heard.setdefault((node.name, node.host.epoch), set()).add(event.advert.term)
 
     def _note_life(self, node: SimNode) -> None:
@@ -240,6 +244,10 @@ class PromiseKeeper:
         granted_ns = promises[len(node.settings.members) // 2 - 1]
         lease_ends_ns = node.host.clock.true_ns(until_ns) - node.host.clock.lost_ns
         require(lease_ends_ns <= granted_ns, "S3: a lease ends before the promises of a majority", node)
+
+
+def _has_worker(node: SimNode) -> bool:
+    return node.snapshot is not None and Fault.WORKER not in node.snapshot.faults
 
 
 @dataclass(slots=True)

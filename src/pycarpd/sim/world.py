@@ -24,6 +24,7 @@ from pycarpd.sim.network import Network, Weather
 from pycarpd.sim.node import SimNode
 from pycarpd.sim.pauses import PauseKeeper
 from pycarpd.sim.place import Place
+from pycarpd.sim.restarts import RestartKeeper
 from pycarpd.sim.truth import Reachability
 from pycarpd.wire.codec import CodecSettings
 from pycarpd.wire.identity import node_id_of
@@ -100,6 +101,7 @@ class World:
             FileKeeper(),
             HistoryKeeper(),
             PauseKeeper(),
+            RestartKeeper(),
             self.reachability,
             handovers,
         )

@@ -167,3 +167,17 @@ def test_a_new_master_goes_on_telling_where_the_lineages_before_it_began() -> No
     (told,) = (each.advert for each in bench.got(fx.Send)[-1:])
     assert told.role is Role.MASTER
     assert (told.branch, told.older) == (Branch(6, 125), (BRANCH, Branch(3, 40)))
+
+
+@pytest.mark.parametrize(
+    ("standby", "version", "serves"),
+    [(101, 100, False), (100, 100, True), (101, 101, True), (101, 0, True)],
+    ids=["behind", "level", "ahead of its last report", "a version that is not told"],
+)
+def test_a_restart_in_place_goes_on_from_no_less_than_a_standby_has(standby: int, version: int, serves: bool) -> None:
+    bench = in_master()
+    bench.tell(ev.MfsmasterLost(may_restart=True))
+    bench.hear(Role.BACKUP, bench.term, freshness=fresh(standby, bench.term))
+    bench.tell(ev.PromotionReady(bench.term, version))
+    assert bench.role() is (Role.MASTER if serves else Role.DEMOTING)
+    assert bool(bench.got(fx.AttachVip)) is serves

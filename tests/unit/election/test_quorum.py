@@ -155,6 +155,19 @@ def test_a_restarted_voter_keeps_the_promise_it_may_have_given() -> None:
     assert vote_of(bench) == (6, SECOND.node_id)
 
 
+@pytest.mark.parametrize("is_judged", [False, True])
+def test_a_voter_that_has_not_judged_its_files_does_not_vote_for_a_restart_in_place(is_judged: bool) -> None:
+    bench = Bench(Persistent(5, 5, 5, THIRD.node_id), arbiter=Arbiter.MAJORITY)
+    bench.makes_standby = is_judged
+    bench.tell(ev.LinkChanged(is_up=True))
+    bench.tell(ev.WorkerReady(mfsmaster_serves=False, vip_is_held=False))
+    claim(bench, 6, role=Role.MASTER)  # while this voter is bound: followed without its vote
+    assert vote_of(bench) == (5, THIRD.node_id)
+    bench.now += 11 * S
+    claim(bench, 6)
+    assert vote_of(bench) == ((6, SECOND.node_id) if is_judged else (5, THIRD.node_id))
+
+
 def test_a_promise_is_kept_until_the_lease_has_run_out() -> None:
     bench = majority()
     bench.wait(S)

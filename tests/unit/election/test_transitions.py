@@ -1,6 +1,7 @@
 """The table of role changes: each row happens to a real Elector, nothing else is possible, and the README shows it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pycarpd.election.model import Arbiter, Cause, Flags, Role
 from pycarpd.election.transitions import TRANSITIONS, mermaid
 from pycarpd.invariant import InvariantError
 from tests.unit.election.bench import (
+    FRESH,
     INTERVAL,
     Bench,
     S,
@@ -96,6 +98,14 @@ def _ready() -> Bench:
     return bench
 
 
+def _behind() -> Bench:
+    bench = in_master()
+    bench.tell(ev.MfsmasterLost(may_restart=True))
+    bench.hear(Role.BACKUP, bench.term, freshness=replace(FRESH, version=FRESH.version + 1, lineage=bench.term))
+    bench.tell(ev.PromotionReady(bench.term, FRESH.version))
+    return bench
+
+
 def _demoted() -> Bench:
     bench = in_demoting()
     bench.tell(ev.DemotionFinished(bench.term))
@@ -148,6 +158,7 @@ HAPPENINGS: dict[tuple[Role, Cause], Callable[[], Bench]] = {
     (Role.PROMOTING, Cause.ADOPTED): _confirmed,
     (Role.PROMOTING, Cause.NOT_ELECTED): _unelected,
     (Role.PROMOTING, Cause.PROMOTION_FAILED): lambda: _finished(in_promoting),
+    (Role.PROMOTING, Cause.BEHIND_STANDBY): _behind,
     (Role.PROMOTING, Cause.OUTRANKED): lambda: _outranked(in_promoting),
     (Role.PROMOTING, Cause.LINK_DOWN): lambda: _told(in_promoting, LINK_DOWN),
     (Role.PROMOTING, Cause.RESIGNED): lambda: _told(in_promoting, RESIGN),
