@@ -30,7 +30,8 @@ GIVE_UP_S: Final = 45.0
 SETTLE_S: Final = 1.2
 """Longer than a metalogger keeps changes in its buffer."""
 NS_PER_MS: Final = 1_000_000
-_POLL_S: Final = 0.1
+_POLL_S: Final = 0.4
+"""Looking reads a whole capture, on the processors that mfsmaster loads its metadata with."""
 _STEP: Final = re.compile(r"plan=promote term=(\d+) step=(\S+) verb=run ms=(\d+)")
 
 
