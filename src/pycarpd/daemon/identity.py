@@ -6,7 +6,7 @@ so that a node which forgot everything still gets a larger number than it ever h
 
 import json
 import secrets
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pycarpd.daemon.votes import VoteFile, VotesDamagedError, read_votes
@@ -28,7 +28,7 @@ NUMBER_BITS = 64
 
 
 VOTE_FIELDS = ("term", "served_term", "vote_term", "vote_for")
-LINEAGE_FIELDS = tuple(each.name for each in fields(Lineage))
+LINEAGE_FIELDS = ("term", "metaid", "version", "branch_lineage", "branch_version")
 
 
 class StateError(Exception):
@@ -96,7 +96,8 @@ def _read_former(state_dir: Path) -> Persistent | None:
     known = _numbers(state_dir / STANDING_FILE, ("is_paused", *LINEAGE_FIELDS))
     if known is None:
         return persistent
-    lineage = Lineage(*(known[name] for name in LINEAGE_FIELDS))
+    term, metaid, version, branch_lineage, branch_version = (known[name] for name in LINEAGE_FIELDS)
+    lineage = Lineage(term, metaid, version, branch_lineage, branch_version)
     return replace(persistent, is_paused=bool(known["is_paused"]), lineage=lineage)
 
 

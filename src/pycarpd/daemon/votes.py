@@ -7,6 +7,9 @@ two slots of a page each. A record says its sequence and has a checksum; it goes
 and the other one keeps the record before it. After a crash at any moment of a write the slot is whole, and holds the
 new record, or it is not, and the other slot's counts: nobody was told of a record before it was synced (S1).
 
+Behind a record, under a checksum of its own, stands what only reports need: where the lineages before this host's own
+began. A version that does not know of it reads the record alone; torn, only that is forgotten.
+
 A slot that went bad long after it was written looks like one that was torn; against that the disk's own checks stand,
 whose refusal is an OSError. Two bad slots are a damaged file, and nobody guesses then.
 """
@@ -14,9 +17,10 @@ whose refusal is an OSError. Two bad slots are a damaged file, and nobody guesse
 import hashlib
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
-from pycarpd.election.model import Lineage, Persistent
+from pycarpd.election.model import OLDER_MAX, Branch, Lineage, Persistent
 from pycarpd.linux.files import write_durably
 
 SLOT_BYTES = 4096
@@ -26,6 +30,7 @@ _MAGIC = b"pcvotes1"
 _RECORD = struct.Struct(">8sQQQQQ?QQQQQ")
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
 RECORD_BYTES = _RECORD.size + _CHECKSUM_BYTES
+_BRANCH = struct.Struct(">QQ")
 
 
 class VotesDamagedError(Exception):
@@ -101,19 +106,35 @@ def encode(sequence: int, persistent: Persistent) -> bytes:
         lineage.branch_lineage,
         lineage.branch_version,
     )
-    return record + hashlib.sha256(record).digest()
+    return record + hashlib.sha256(record).digest() + _older(record, lineage.older)
+
+
+def _older(record: bytes, older: tuple[Branch, ...]) -> bytes:
+    """Return what stands behind the record; its checksum covers both, so that it is of no other record."""
+    told = bytes([len(older)]) + b"".join(_BRANCH.pack(each.lineage, each.version) for each in older)
+    return told + hashlib.sha256(record + told).digest() if older else b""
 
 
 def _newest(content: bytes) -> tuple[int, Persistent] | None:
     """Return the newer of the records that are whole, with its sequence."""
-    slots = (_decode(content[at * SLOT_BYTES : at * SLOT_BYTES + RECORD_BYTES], at) for at in range(SLOTS))
+    slots = (_decode(content[at * SLOT_BYTES : (at + 1) * SLOT_BYTES], at) for at in range(SLOTS))
     return max((record for record in slots if record is not None), key=lambda record: record[0], default=None)
 
 
 def _decode(slot: bytes, position: int) -> tuple[int, Persistent] | None:
-    if len(slot) != RECORD_BYTES or hashlib.sha256(slot[: _RECORD.size]).digest() != slot[_RECORD.size :]:
+    record = slot[: _RECORD.size]
+    if len(slot) < RECORD_BYTES or hashlib.sha256(record).digest() != slot[_RECORD.size : RECORD_BYTES]:
         return None
-    magic, sequence, term, served_term, vote_term, vote_for, is_paused, *lineage = _RECORD.unpack_from(slot)
+    magic, sequence, term, served_term, vote_term, vote_for, is_paused, *kept = _RECORD.unpack(record)
     if magic != _MAGIC or sequence % SLOTS != position:
         return None
-    return sequence, Persistent(term, served_term, vote_term, vote_for, is_paused, Lineage(*lineage))
+    lineage = replace(Lineage(*kept), older=_read_older(record, slot[RECORD_BYTES:]))
+    return sequence, Persistent(term, served_term, vote_term, vote_for, is_paused, lineage)
+
+
+def _read_older(record: bytes, behind: bytes) -> tuple[Branch, ...]:
+    count = behind[0] if behind else 0
+    told = behind[: 1 + count * _BRANCH.size]
+    if not 0 < count <= OLDER_MAX or hashlib.sha256(record + told).digest() != behind[len(told) :][:_CHECKSUM_BYTES]:
+        return ()
+    return tuple(Branch(*each) for each in _BRANCH.iter_unpack(told[1:]))

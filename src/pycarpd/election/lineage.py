@@ -49,8 +49,7 @@ def begin(node: Node) -> None:
     files, kept = node.promoted, node.persistent.lineage
     if files is None or kept.term == node.claimed_term:
         return
-    node.ancestry = _ancestry(node)
-    begun = Lineage(node.claimed_term, files.metaid, files.version, kept.term, files.version)
+    begun = Lineage(node.claimed_term, files.metaid, files.version, kept.term, files.version, _ancestry(node))
     node.freshness = replace(files, lineage=node.claimed_term)
     node.persist(lineage=begun)
 
@@ -126,7 +125,7 @@ def _ancestry(node: Node) -> tuple[Branch, ...]:
     kept, standby = node.persistent.lineage, node.standby
     if standby.theirs is not None and standby.theirs.lineage == kept.term and standby.branch is not None:
         return (standby.branch, *standby.older)[:OLDER_MAX]
-    return (kept.branch, *node.ancestry)[:OLDER_MAX] if kept.branch is not None else ()
+    return (kept.branch, *kept.older)[:OLDER_MAX] if kept.branch is not None else ()
 
 
 def _is_settled(standby: Standby) -> bool:

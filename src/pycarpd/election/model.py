@@ -211,7 +211,8 @@ class Lineage:
     """Of which mastership this host's files are, as far as it is known; ``term`` 0: not at all.
 
     It is true of files with that metaid and at least that version: of others nothing is known. ``branch_lineage`` and
-    ``branch_version`` are where the lineage left the one before it, for a host that has served in it (else 0).
+    ``branch_version`` are where the lineage left the one before it, for a host that has served in it (else 0), and
+    ``older`` where those before it began, newest first, OLDER_MAX of them at most.
     """
 
     term: int = 0
@@ -219,6 +220,7 @@ class Lineage:
     version: int = 0
     branch_lineage: int = 0
     branch_version: int = 0
+    older: tuple[Branch, ...] = ()
 
     @property
     def branch(self) -> Branch | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pycarpd.election import claims, timing
 from pycarpd.election.effects import DetachVip, Effect, Persist, ReleaseTerm, RenewLease, Send, Transition
-from pycarpd.election.model import Advert, Branch, Cause, Flags, Freshness, Handover, Persistent, Role
+from pycarpd.election.model import Advert, Cause, Flags, Freshness, Handover, Persistent, Role
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.standby import Standby
@@ -78,8 +78,6 @@ class Node:
     master_id: int = 0
     claim_heard_ns: int = 0
     standby: Standby = field(default_factory=Standby)
-    ancestry: tuple[Branch, ...] = ()
-    """Where the lineages before the one that is served here began, newest first, as far as this process has heard."""
     quiet: Freshness | None = None
     """What lay here when nobody served, and when that was looked at."""
     quiet_ns: int = 0
@@ -321,7 +319,7 @@ class Node:
             acks=self.peers.acks(),
             handover=self.successor if is_resigning else told_in(self.role, self.handing),
             branch=self.persistent.lineage.branch if self.role is Role.MASTER else None,
-            older=self.ancestry if self.role is Role.MASTER else (),
+            older=self.persistent.lineage.older if self.role is Role.MASTER else (),
             advbase=self.settings.advbase,
             advskew=timing.advskew(self.settings.priority, demotion),
         )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycarpd.daemon.votes import RECORD_BYTES, SLOT_BYTES, SLOTS, VoteFile, VotesDamagedError, encode, read_votes
-from pycarpd.election.model import Lineage, Persistent
+from pycarpd.election.model import OLDER_MAX, Branch, Lineage, Persistent
 
 U64 = st.integers(min_value=0, max_value=2**64 - 1)
-STATES = st.builds(Persistent, U64, U64, U64, U64, st.booleans(), st.builds(Lineage, U64, U64, U64, U64, U64))
+OLDER = st.lists(st.builds(Branch, U64, U64), max_size=OLDER_MAX).map(tuple)
+STATES = st.builds(Persistent, U64, U64, U64, U64, st.booleans(), st.builds(Lineage, U64, U64, U64, U64, U64, OLDER))
 
 
 def state(number: int) -> Persistent:
@@ -41,6 +43,23 @@ def test_the_last_state_written_is_read(tmp_path_factory: pytest.TempPathFactory
         assert read_votes(path) == each
     assert path.stat().st_size == SLOTS * SLOT_BYTES
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_stands_behind_a_record_is_forgotten_alone(tmp_path: Path) -> None:
+    """Torn, or passed over by a version that knows the record only."""
+    path = tmp_path / "votes"
+    kept = replace(state(1), lineage=replace(state(1).lineage, older=(Branch(3, 40), Branch(2, 30))))
+    VoteFile(path).write(kept)
+    assert read_votes(path) == kept
+    whole = path.read_bytes()
+    for at in (RECORD_BYTES, RECORD_BYTES + 5, RECORD_BYTES + 40):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert read_votes(path) == state(1)
+    path.write_bytes(whole[:RECORD_BYTES] + bytes(SLOTS * SLOT_BYTES - RECORD_BYTES))
+    assert read_votes(path) == state(1)
+    VoteFile(path).write(state(3))
+    VoteFile(path).write(state(5))
+    assert read_votes(path) == state(5)
 
 
 def test_no_file_is_no_state(tmp_path: Path) -> None:

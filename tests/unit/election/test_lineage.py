@@ -167,6 +167,11 @@ def test_a_new_master_goes_on_telling_where_the_lineages_before_it_began() -> No
     (told,) = (each.advert for each in bench.got(fx.Send)[-1:])
     assert told.role is Role.MASTER
     assert (told.branch, told.older) == (Branch(6, 125), (BRANCH, Branch(3, 40)))
+    again = Bench(bench.elector._node.durable)
+    again.tell(ev.LinkChanged(is_up=True))
+    again.tell(ev.WorkerReady(mfsmaster_serves=True, vip_is_held=True))
+    told = next(e.advert for e in again.wait(3 * S) if isinstance(e, fx.Send) and e.advert.role is Role.MASTER)
+    assert (told.branch, told.older) == (Branch(6, 125), (BRANCH, Branch(3, 40)))  # a restart forgets none
 
 
 @pytest.mark.parametrize(
