@@ -21,7 +21,8 @@ PROMOTABLE_WITHIN_S = 60.0
 def forget_everything(stage: Stage, host: str) -> None:
     """Take all metadata from a standby, as from one that was just put there; its metalogger starts again."""
     data = stage.cluster.moosefs.data_path(host)
-    metalogger = stage.pid(host, "mfsmetalogger")
+    # It may be between two metaloggers: its files have just made room for those of a new master.
+    metalogger = within(lambda: stage.pid(host, "mfsmetalogger"), 60, f"{host} has a metalogger")
     # Stopped first: nobody starts another one while it holds its lock, and it writes nothing behind our back.
     os.kill(metalogger, signal.SIGSTOP)
     for name in names_in_the_way(data):

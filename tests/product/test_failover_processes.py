@@ -1,10 +1,17 @@
 """A process dies on the master's host, or stops: who serves then, and how soon."""
 
+import os
+import signal
+import time
+
 import pytest
 
 from netns.faults import find
 from netns.topology import VIP
 from tests.product.stage import NS_PER_S, Stage, within
+
+UNWRITTEN_S = 2.5
+"""Longer than a standby's metalogger keeps changes in its buffer."""
 
 pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(400)]
 
@@ -32,6 +39,26 @@ def test_mfsmaster_that_hangs_is_replaced(stage: Stage) -> None:
         scene.await_writes()
     assert scene.successor == host
     assert scene.gap_ms_around(stopped_ns) < 20_000
+    scene.assert_no_overlap()
+
+
+def test_what_a_killed_mfsmaster_had_not_written_is_served_by_a_standby_that_has_it(stage: Stage) -> None:
+    """With its writer and the metalogger beside it stopped, only the standbys get what changes from then on."""
+    stage.fresh_master()
+    with stage.scenario() as scene:
+        host = scene.master
+        master, *writers = find(stage.cluster, host, "mfsmaster")
+        beside = find(stage.cluster, host, "mfsmetalogger")
+        assert writers
+        assert beside
+        for each in (*writers, *beside):
+            os.kill(each.pid, signal.SIGSTOP)
+        time.sleep(UNWRITTEN_S)
+        for each in (master, *writers, *beside):
+            os.kill(each.pid, signal.SIGKILL)
+        assert scene.await_master(not_on=host) != host
+        scene.await_writes()
+    assert scene.successor != host
     scene.assert_no_overlap()
 
 
