@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from benchmarks.stand import FIRST, Stand
-from netns.recipes.daemons import Keepalived, Ucarp
+from netns.pycarpd import Settings
+from netns.recipes.daemons import PRIORITIES, Keepalived, Ucarp
 
 READY_WITHIN_S: Final = 60.0
+
+
+def ranked(hosts: tuple[str, ...]) -> dict[str, int]:
+    """Return the hosts' priorities, which are keepalived's too."""
+    return dict(zip(hosts, PRIORITIES, strict=False))
 
 
 class Contender(Protocol):
@@ -30,7 +36,8 @@ class Pycarpd:
     def start(self) -> None:
         """Start pycarpd everywhere and wait until it says itself that it is ready."""
         cluster = self._stand.cluster
-        cluster.with_settings(profile=self._profile, arbiter="majority")
+        settings = Settings(self._profile, "majority").with_priorities(ranked(self._stand.hosts))
+        cluster.with_settings(profile=settings.profile, arbiter=settings.arbiter, cluster_lines=settings.cluster_lines)
         for host in self._stand.hosts:
             cluster.daemons.start(host)
         cluster.wait_role(FIRST, "MASTER", READY_WITHIN_S)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.contenders import ranked
 from benchmarks.results import Raw, raw_path, write_records
 from benchmarks.stand import FIRST, machine
 from benchmarks.summary import of_contender
@@ -75,7 +76,8 @@ class Room:
             return Keepalived(cluster.topology, self.owner, cluster.moosefs, interval_s, has_script=False).start
 
         def start(host: str, _rank: int) -> None:
-            cluster.daemons.settings = Settings(profile="fast" if is_fast else "default", arbiter="majority")
+            settings = Settings("fast" if is_fast else "default", "majority")
+            cluster.daemons.settings = settings.with_priorities(ranked(cluster.daemons.hosts))
             cluster.daemons.write_configs()
             words = ("env", f"PYTHONPATH={_python_path()}", sys.executable, "-m", "benchmarks.standin")
             argv = cluster.topology.inside(host, *words, str(cluster.daemons.config(host)))

@@ -71,6 +71,11 @@ class Settings:
         """Return the settings with one more line of [cluster] on every host."""
         return replace(self, cluster_lines=(*self.cluster_lines, ("", text)))
 
+    def with_priorities(self, priorities: dict[str, int]) -> Self:
+        """Return the settings with a priority for each of these hosts."""
+        lines = tuple((host, f"priority = {priority}") for host, priority in priorities.items())
+        return replace(self, cluster_lines=(*self.cluster_lines, *lines))
+
     def as_options(self) -> dict[str, Any]:
         """Return the settings as they stand in a laboratory's record."""
         return asdict(self)

@@ -10,7 +10,8 @@ from netns.owner import Owner
 from netns.topology import INTERFACE, VIP, VIP_CIDR, Topology
 
 _HERE: Final = Path(__file__).parent
-_PRIORITIES: Final = (200, 150, 50)
+PRIORITIES: Final = (200, 150, 50)
+"""By rank; keepalived and pycarpd mean the same by a priority."""
 _SKEWS: Final = (0, 10, 100)
 _GROUP_WORD: Final = "recipe"
 """The group exists for seconds, in a network of its own."""
@@ -73,7 +74,7 @@ class Keepalived:
             text.format(
                 realtime="vrrp_rt_priority 50\n    vrrp_no_swap" if is_fast else "",
                 interface=INTERFACE,
-                priority=_PRIORITIES[rank],
+                priority=PRIORITIES[rank],
                 interval=f"{self._interval_s:g}",
                 vip=VIP_CIDR,
                 notify=script if self._has_script else "",
