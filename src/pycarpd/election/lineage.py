@@ -85,7 +85,8 @@ def is_behind_standby(node: Node, now_ns: int) -> bool:
     mfsmaster writes its changelog after it has sent the change to the metaloggers: one that is killed may have told
     them more than its own files hold.
     """
-    if not node.ready_version or node.claimed_term != node.persistent.served_term:
+    is_in_place = node.master_id == node.settings.node_id
+    if not node.ready_version or not is_in_place:
         return False
     kept = node.persistent.lineage
     own = Freshness(kept.metaid, node.ready_version, lineage=kept.term)

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from pycarpd.election import claims, timing
-from pycarpd.election.effects import DetachVip, Effect, Persist, ReleaseTerm, RenewLease, Send, Transition
+from pycarpd.election.effects import AttachVip, DetachVip, Effect, Persist, ReleaseTerm, RenewLease, Send, Transition
 from pycarpd.election.model import Advert, Cause, Flags, Freshness, Handover, Persistent, Role
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
@@ -154,8 +154,8 @@ class Node:
         self.effects.append(effect)
 
     def give_up_address(self) -> None:
-        """Have the address taken away before anything else that the present event calls for."""
-        self.effects.insert(0, DetachVip())
+        """Have the address taken away first of all that the present event calls for; nothing of it gives it back."""
+        self.effects = [DetachVip(), *(e for e in self.effects if not isinstance(e, AttachVip | RenewLease))]
         self.has_early_address = False
 
     def lease_deadline_ns(self) -> int | None:

@@ -189,7 +189,8 @@ def kill_mfsmaster(world: World, node: SimNode, rng: Random) -> None:
     running = [n for n in world.nodes.values() if n.host.has_mfsmaster]
     killed = rng.choice(running) if running else node
     unwritten = world.agenda.now_ns // NS_PER_MS % (UNWRITTEN_MAX + 1)
-    killed.host.data.leave_unwritten(killed.host.serving_term, unwritten)
+    if killed.serves and not killed.has_plan:
+        killed.host.data.leave_unwritten(unwritten, killed.host.expected_version)
     killed.kill_mfsmaster()
 
 

@@ -130,9 +130,7 @@ class DataPath:
         if self.own is not None:
             self.own = self.own.written(term, lines)
 
-    def leave_unwritten(self, term: int, lines: int) -> None:
-        """Let the newest lines that mfsmaster has served in that term be missing from its own files."""
-        if self.own is None or not self.own.history or self.own.history[-1][0] != term:
-            return
-        begun_at = self.own.history[-2][1] if len(self.own.history) > 1 else 0
-        self.own = self.own.until(max(begun_at + 1, self.own.version - lines))
+    def leave_unwritten(self, lines: int, began_at: int) -> None:
+        """Let the newest lines be missing from mfsmaster's own files, of those that it has served since it began."""
+        if self.own is not None and self.own.version > began_at:
+            self.own = self.own.until(max(began_at, self.own.version - lines))

@@ -91,10 +91,14 @@ class SimNode:
         return self.elector is None and self._worker is not None
 
     @property
+    def has_plan(self) -> bool:
+        """Tell whether a plan is under way, or nobody could tell."""
+        return self._worker is None or self._worker.is_busy
+
+    @property
     def is_in_use(self) -> bool:
         """Tell whether a mfsmaster, a plan, or one that was interrupted needs the files as they are."""
-        is_busy = self._worker is None or self._worker.is_busy
-        return is_busy or self.host.has_mfsmaster or self.host.data.staging is not None
+        return self.has_plan or self.host.has_mfsmaster or self.host.data.staging is not None
 
     @property
     def is_asked(self) -> bool:

@@ -16,6 +16,7 @@ class RestartKeeper:
     """Follows what each life of a node has heard of its peers: the newest advert of each, and when it came."""
 
     heard: dict[tuple[str, int], Heard] = field(default_factory=dict)
+    restarting: set[str] = field(default_factory=set)
 
     def check(self, node: SimNode, event: ev.Event, effects: Effects) -> None:
         """Hold a MASTER that has restarted its mfsmaster against its standbys' newest adverts."""
@@ -24,8 +25,13 @@ class RestartKeeper:
             _note(heard, event)
         for effect in effects:
             match effect:
-                case fx.Transition(cause=Cause.PROMOTION_READY, term=term) if term == node.host.disk.served_term:
+                case fx.Transition(cause=Cause.MFSMASTER_LOST):
+                    self.restarting.add(node.name)
+                case fx.Transition(cause=Cause.PROMOTION_READY) if node.name in self.restarting:
                     _hold(node, heard)
+                    self.restarting.discard(node.name)
+                case fx.Transition():
+                    self.restarting.discard(node.name)
                 case _:
                     pass
 
