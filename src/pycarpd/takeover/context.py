@@ -83,6 +83,8 @@ class TakeoverSettings:
     also_start: tuple[str, ...] = ()
     start_timeout_ns: int = 1800 * NS_PER_S
     chunkserver_wait_ns: int = 2 * NS_PER_S
+    first_chunkserver_wait_ns: int = 10 * NS_PER_S
+    """While there is not a single one. They try again each five seconds (MASTER_RECONNECTION_DELAY)."""
     keep: KeepBounds = field(default_factory=KeepBounds)
     probe_host: str = "127.0.0.1"
     fence_timeout_ns: int = 0

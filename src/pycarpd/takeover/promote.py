@@ -59,15 +59,19 @@ def expected_chunkservers(context: Context) -> int | None:
 def await_chunkservers(context: Context, cancel: threading.Event) -> StepFault | None:
     """Wait until as many chunkservers have registered as there were, or for the configured time.
 
-    A client that reads a chunk which no server has registered yet sleeps 10 s, one that writes 60 s. Copies of which
-    no more come (the master has listed chunks in vain, or did not know them) are not waited for. Where nobody knows
-    how many there were, all that the metadata know of are waited for.
+    A client that reads a chunk which no server has registered yet sleeps 10 s, one that writes 60 s. So the first
+    chunkserver is waited for longer than the others: without one, nobody can read or write a byte, and no chunk of an
+    interrupted write can be unlocked. Copies of which no more come (the master has listed chunks in vain, or did not
+    know them) are not waited for. Where nobody knows how many there were, all that the metadata know of are waited for.
     """
     settings, expected = context.settings, expected_chunkservers(context)
     if expected == 0:
         return None
     present, missing, unchanged = 0, 0, 0
-    for _ in range(max(1, round(to_seconds(settings.chunkserver_wait_ns) / _POLL_S))):
+    polls = max(1, round(to_seconds(settings.chunkserver_wait_ns) / _POLL_S))
+    for poll in range(max(polls, round(to_seconds(settings.first_chunkserver_wait_ns) / _POLL_S))):
+        if poll >= polls and present:
+            break
         servers = list_servers(settings.probe_host, settings.ports.clients, _PROBE_TIMEOUT_S)
         if not isinstance(servers, ProbeFault):
             unchanged = unchanged + 1 if (present, missing) == (servers.chunkservers, servers.copies_missing) else 0
@@ -119,7 +123,7 @@ def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
     quick, report = actions.QUICK_TIMEOUT_NS, OnFailure.REPORT
     # The step gives up by itself first, so that its own words are what the operator reads.
     start_ns = settings.start_timeout_ns + actions.KILL_TIMEOUT_NS
-    wait_ns = settings.chunkserver_wait_ns + quick
+    wait_ns = max(settings.chunkserver_wait_ns, settings.first_chunkserver_wait_ns) + quick
     return (
         ContextStep(
             StepSpec("start-mfsmaster", start_ns, undo=UndoScope.STOPS_SERVING),

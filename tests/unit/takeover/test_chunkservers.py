@@ -14,6 +14,7 @@ from pycarpd.takeover.plans import make_context
 from pycarpd.takeover.step import StepFault
 
 WAIT_NS = 200_000_000
+FIRST_WAIT_NS = 400_000_000
 
 
 def connection(service_port: int, peer_port: int) -> PeerConnection:
@@ -22,7 +23,7 @@ def connection(service_port: int, peer_port: int) -> PeerConnection:
 
 def context(data_path: Path, *connections: PeerConnection) -> Context:
     settings = TakeoverSettings(data_path, data_path / "m.cfg", data_path / "l.cfg", 0, 0, ())
-    settings = replace(settings, chunkserver_wait_ns=WAIT_NS)
+    settings = replace(settings, chunkserver_wait_ns=WAIT_NS, first_chunkserver_wait_ns=FIRST_WAIT_NS)
     return make_context(settings, Request("x", 3, 4), lambda: True, lambda: True, connections)
 
 
@@ -67,3 +68,15 @@ def test_the_wait_is_bounded_and_says_who_is_missing(tmp_path: Path, monkeypatch
     fault, asked = wait(context(tmp_path), monkeypatch, ConnectedServers(1, 0, 3))
     assert fault == StepFault("CHUNKSERVERS_MISSING", "1 of 3 have come back")
     assert asked == 10
+
+
+def test_the_first_is_waited_for_longer_and_the_rest_no_longer_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [ConnectedServers(count, 0, 3) for count in (*[0] * 14, 1)]
+    fault, asked = wait(context(tmp_path), monkeypatch, *told)
+    assert fault == StepFault("CHUNKSERVERS_MISSING", "1 of 3 have come back")
+    assert asked == 15
+    fault, asked = wait(context(tmp_path), monkeypatch, ConnectedServers(0, 0, 3))
+    assert fault == StepFault("CHUNKSERVERS_MISSING", "0 of 3 have come back")
+    assert asked == 20
