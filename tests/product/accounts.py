@@ -2,7 +2,9 @@
 
 MooseFS streams changes to metaloggers without waiting for them, so what was on its way when a host died or was cut
 off is lost, although the client was told that it is done. The lines of it stand in the former master's changelog,
-which it archives when it comes back. A file may be missing because of such a line and for no other reason.
+which it archives when it comes back. A file may be missing because of such a line and for no other reason, but for
+one: mfsmaster answers a client and passes the change on (to the process that writes its changelog, and to metaloggers)
+in two turns of its loop. What it dies between is in no file of any host: that can only be what a writer was told last.
 """
 
 import re
@@ -10,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netns.cluster import Cluster
-from netns.writer import Damage, Verdict
+from netns.writer import Acknowledged, Damage, Verdict
 
 LIST = "lost-operations.txt"
 _OWN = "changelog.*.mfs"
+_ANSWERED_WITHIN_NS = 100_000_000
+"""An answer that mfsmaster gave before it was killed is in the writer's log by then."""
 _INODE = re.compile(r"\|(?:WRITE|LENGTH|TRUNC|ATTR|SETATTR)\((\d+),|\|CREATE\(.*\):(\d+)$")
 """The inode that an operation is about. Source: changelog lines of MooseFS 3.0.117."""
 
@@ -57,6 +61,12 @@ def branches(cluster: Cluster, master: str, older: set[Path]) -> list[Branch]:
 def unexplained(verdict: Verdict, lost: list[str]) -> list[Damage]:
     """Return the damaged files of which no lost operation speaks."""
     return [damage for damage in verdict.damages if not _is_explained(damage, verdict.directory, lost)]
+
+
+def told_last(files: list[Acknowledged], killed_ns: list[int]) -> set[str]:
+    """Return which of the *files*, one writer's, was the last to be acknowledged each time mfsmaster was killed."""
+    before = [[file for file in files if file.done_ns <= at_ns + _ANSWERED_WITHIN_NS] for at_ns in killed_ns]
+    return {max(each, key=lambda file: file.done_ns).name for each in before if each}
 
 
 def speaks_of(name: str, directory: int, lost: list[str]) -> bool:

@@ -1,0 +1,20 @@
+"""What explains a file that is missing after a failover, and what does not."""
+
+from netns.writer import Acknowledged, Damage, Verdict
+from tests.product.accounts import told_last, unexplained
+
+FILES = [Acknowledged(f"a{number}", 1, "", at_ns, at_ns + 5_000_000) for number, at_ns in enumerate((0, 10**7, 10**9))]
+DAMAGED = Verdict(3, (Damage("a1", "short", 20),), 7)
+
+
+def test_a_lost_operation_explains_the_file_it_is_about_and_no_other() -> None:
+    assert not unexplained(DAMAGED, ["5: 1|CREATE(7,a1,1,420,0,0,0,0):20"])
+    assert not unexplained(DAMAGED, ["6: 1|LENGTH(20,4096,0)"])
+    assert unexplained(DAMAGED, ["5: 1|CREATE(8,a1,1,420,0,0,0,0):21", "6: 1|LENGTH(2,4096,0)"])
+
+
+def test_only_the_last_file_before_mfsmaster_was_killed_can_have_been_told_to_nobody_else() -> None:
+    assert told_last(FILES, [14_000_000]) == {"a1"}
+    assert told_last(FILES, [14_000_000, 2 * 10**9]) == {"a1", "a2"}
+    assert told_last(FILES, []) == set()
+    assert told_last([], [14_000_000]) == set()
