@@ -36,8 +36,8 @@ class Pycarpd:
     def start(self) -> None:
         """Start pycarpd everywhere and wait until it says itself that it is ready."""
         cluster = self._stand.cluster
-        settings = Settings(self._profile, "majority").with_priorities(ranked(self._stand.hosts))
-        cluster.with_settings(profile=settings.profile, arbiter=settings.arbiter, cluster_lines=settings.cluster_lines)
+        cluster.daemons.settings = Settings(self._profile, "majority").with_priorities(ranked(self._stand.hosts))
+        cluster.daemons.write_configs()
         for host in self._stand.hosts:
             cluster.daemons.start(host)
         cluster.wait_role(FIRST, "MASTER", READY_WITHIN_S)
