@@ -3,6 +3,7 @@
 The ledger keeps true time and knows what no node can: it is what S1, S3, S5, S6, S9 and S10 are held against.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pycarpd.election import effects as fx
@@ -274,13 +275,22 @@ class FileKeeper:
 
 @dataclass(slots=True)
 class HistoryKeeper:
-    """What is served goes on from what was promoted, and no copy mixes two histories (S7)."""
+    """What is served goes on from what was promoted, and no copy mixes two histories (S7).
+
+    Nor does a host say of files that they are of a mastership whose beginning they do not have (S6): what a standby
+    holds beyond the branch of the master it follows is no part of what that one serves. Only where two have served at
+    once, after a host had stood still with its clock, may a metalogger have gone on with the wrong one unseen.
+    """
+
+    was_split: Callable[[], bool]
 
     begun: dict[int, History] = field(default_factory=dict)
     """What a term's master went on from."""
 
-    def check(self, node: SimNode, _event: ev.Event, effects: Effects) -> None:
-        """Follow who begins to serve what."""
+    def check(self, node: SimNode, event: ev.Event, effects: Effects) -> None:
+        """Follow who begins to serve what, and what is said of files that were looked at."""
+        if isinstance(event, ev.FreshnessKnown):
+            self._check_said(node)
         for effect in effects:
             if isinstance(effect, fx.Transition) and effect.cause is Cause.PROMOTION_READY and not node.is_among_older:
                 own = node.host.data.own
@@ -294,3 +304,10 @@ class HistoryKeeper:
             if past is not None:
                 is_same = past == history[: len(past)] or past == history[:number]
                 require(is_same, f"S7: {history} is no history of what term {term} has served", node)
+
+    def _check_said(self, node: SimNode) -> None:
+        said, copy = node.snapshot.freshness if node.snapshot is not None else None, node.host.data.best
+        past = self.begun.get(said.lineage) if said is not None and said.lineage else None
+        if past is not None and copy is not None and not node.is_among_older:
+            is_true = copy.lines[: len(past)] == past or self.was_split()
+            require(is_true, f"S6: {copy} is said to be of term {said.lineage if said else 0}, begun on {past}", node)

@@ -25,15 +25,24 @@ class Reachability:
         self.exposure_ns = 0
         self.exposure_max_ns = 0
 
-    def check(self, node: SimNode, _event: ev.Event, effects: Effects) -> None:
-        """Look at every kernel after every event."""
-        if node.settings.arbiter is Arbiter.NONE:
-            return
+    @property
+    def was_split(self) -> bool:
+        """Tell whether two have served at once: standbys may have followed either of them since."""
+        return self._since_ns is not None or self.exposure_ns > 0
+
+    def look(self, now_ns: int) -> None:
+        """Look at every kernel: clients may write, and metaloggers follow, between two events of the nodes."""
         servers = [n for n in self._nodes if n.host.serves]
         is_split = len(servers) > 1
         if is_split and sum(1 for n in servers if not n.host.is_excused) > 1:
             raise CheckFailedError(f"S2: two nodes serve: {[n.name for n in servers]}")
-        self._measure(node.host.agenda.now_ns, is_split=is_split)
+        self._measure(now_ns, is_split=is_split)
+
+    def check(self, node: SimNode, _event: ev.Event, effects: Effects) -> None:
+        """Look at every kernel after every event."""
+        if node.settings.arbiter is Arbiter.NONE:
+            return
+        self.look(node.host.agenda.now_ns)
         if any(isinstance(effect, fx.AttachVip) for effect in effects):
             others = [n for n in self._nodes if n is not node and n.host.is_reachable and not n.host.is_excused]
             if others and not node.host.is_excused:

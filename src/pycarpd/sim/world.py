@@ -99,10 +99,10 @@ class World:
             PromiseKeeper(),
             LeaseKeeper(),
             FileKeeper(),
-            HistoryKeeper(),
+            self.reachability,
+            HistoryKeeper(lambda: self.reachability.was_split),
             PauseKeeper(),
             RestartKeeper(),
-            self.reachability,
             handovers,
         )
         rules = [*RULES, *(keeper.check for keeper in keepers)]
@@ -245,6 +245,8 @@ class World:
 
     def _write(self) -> None:
         """Let clients write where they are served, and the standbys within reach follow."""
+        if self.options.is_checked and self.options.arbiter is not Arbiter.NONE:
+            self.reachability.look(self.agenda.now_ns)
         for server in self.servers():
             if not server.host.is_gate_closed:
                 server.host.data.write(server.host.serving_term)
