@@ -177,7 +177,15 @@ class Stage:
             return False
 
     def fresh_master(self) -> str:
-        """Return the master, one whose worker has not restarted mfsmaster in place yet (it hands over if need be)."""
+        """Return the master, one whose worker has not restarted mfsmaster in place yet (it hands over if need be).
+
+        No standby is held back by what has failed on it in an earlier scenario.
+        """
+        master = self.settle()
+        for host in self.others(master):
+            if self.status(host).get("demotion"):
+                self.cluster.daemons.stop(host)
+                self.cluster.daemons.start(host)
         master = self.settle()
         if self.pid(master, "worker") in self.restarted_on:
             self.cluster.daemons.stop(master)

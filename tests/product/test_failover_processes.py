@@ -79,6 +79,7 @@ def test_mfsmaster_dying_again_and_again_is_given_to_another_host(stage: Stage) 
 
 @pytest.mark.parametrize("victim", ["heartbeat", "worker", "supervisor"])
 def test_a_process_of_pycarpd_killed_hands_over(stage: Stage, victim: str) -> None:
+    stage.fresh_master()
     with stage.scenario() as scene:
         host = scene.master
         was = {name: stage.pid(host, name) for name in ("supervisor", "heartbeat", "worker")}
