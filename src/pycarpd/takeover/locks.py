@@ -1,8 +1,8 @@
 """The step that unlocks the chunks whose writers' answers died with the old master.
 
 It comes when the chunkservers are back and clients are still kept out; what is locked is known by then, for it has been
-looked for while mfsmaster loaded. What it cannot do is reported and waits for
-MooseFS's own timeout: a promotion never fails for it.
+looked for while mfsmaster loaded. A chunkserver that has only just registered may list a chunk a moment later: that is
+waited for. What cannot be done is reported and waits for MooseFS's own timeout: a promotion never fails for it.
 """
 
 import logging
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _UNLOCK_TIMEOUT_S = 2.0
 _LOOK_TIMEOUT_S = 5.0
+_COPY_POLL_S = 0.2
+_COPY_POLLS = 5
 _LEFT = "LOCKS_LEFT"
 
 
@@ -33,7 +35,7 @@ def look_for_locks(context: Context) -> Future[tuple[ChunkLock, ...]]:
     return context.locks
 
 
-def release_locks(context: Context, _cancel: threading.Event) -> StepFault | None:
+def release_locks(context: Context, cancel: threading.Event) -> StepFault | None:
     """Unlock what is left locked by the changelog that mfsmaster was started on."""
     settings = context.settings
     if context.request.inherits:
@@ -46,7 +48,7 @@ def release_locks(context: Context, _cancel: threading.Event) -> StepFault | Non
         return None
     if settings.replication_delay_s < REPLICATION_DELAY_MIN_S:
         return _left(len(locks), f"REPLICATIONS_DELAY_INIT is below {REPLICATION_DELAY_MIN_S}")
-    outcome = _unlock(settings, locks)
+    outcome = _unlock_listed(settings, locks, cancel)
     if isinstance(outcome, ProbeFault):
         return _left(len(locks), outcome.detail)
     logger.info("unlocked chunks of interrupted writes count=%d kept=%d", len(outcome.unlocked), len(outcome.kept))
@@ -58,6 +60,25 @@ def release_locks(context: Context, _cancel: threading.Event) -> StepFault | Non
 
 def _left(count: int, why: str) -> StepFault:
     return StepFault(_LEFT, f"chunks that stay locked for up to two minutes: {count}; {why}")
+
+
+def _unlock_listed(
+    settings: TakeoverSettings, locks: tuple[ChunkLock, ...], cancel: threading.Event
+) -> Unlocked | ProbeFault:
+    """Unlock, and ask again for the chunks that no chunkserver has listed, for a second at most."""
+    outcome = _unlock(settings, locks)
+    for _ in range(_COPY_POLLS):
+        if isinstance(outcome, ProbeFault):
+            break
+        unlisted = tuple(lock for lock, why in outcome.kept if why is KeptFor.NO_COPY)
+        if not unlisted or cancel.wait(_COPY_POLL_S):
+            break
+        again = _unlock(settings, unlisted)
+        if isinstance(again, ProbeFault):
+            break
+        others = tuple(each for each in outcome.kept if each[1] is not KeptFor.NO_COPY)
+        outcome = Unlocked(outcome.unlocked + again.unlocked, others + again.kept)
+    return outcome
 
 
 def _unlock(settings: TakeoverSettings, locks: tuple[ChunkLock, ...]) -> Unlocked | ProbeFault:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pycarpd.moosefs.unlocking import REPLICATION_DELAY_MIN_S
+from pycarpd.moosefs.chunklocks import ChunkLock
+from pycarpd.moosefs.unlocking import REPLICATION_DELAY_MIN_S, KeptFor, Unlocked
+from pycarpd.takeover import locks
 from pycarpd.takeover.context import Context, Ports, Request, TakeoverSettings
 from pycarpd.takeover.locks import look_for_locks, release_locks
 from pycarpd.takeover.plans import make_context
@@ -70,3 +72,22 @@ def test_a_mfsmaster_that_does_not_listen_is_reported(tmp_path: Path) -> None:
     assert fault is not None
     assert fault.code == "LOCKS_LEFT"
     assert "1; nothing listens" in fault.detail
+
+
+@pytest.mark.parametrize(("listed_at", "fault_code"), [(1, None), (3, None), (99, "LOCKS_LEFT")])
+def test_a_chunk_that_no_chunkserver_has_listed_yet_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed_at: int, fault_code: str | None
+) -> None:
+    (tmp_path / "changelog.0.mfs").write_text(LOCKED + "41: 1800000000|WRITE(9,0,1,0):8\n")
+    asked: list[tuple[int, ...]] = []
+
+    def unlock(_host: str, _port: int, wanted: tuple[ChunkLock, ...], *_rest: object) -> Unlocked:
+        asked.append(tuple(lock.chunkid for lock in wanted))
+        late = tuple((lock, KeptFor.NO_COPY) for lock in wanted if lock.chunkid == 8 and len(asked) < listed_at)
+        return Unlocked(tuple(lock for lock in wanted if (lock, KeptFor.NO_COPY) not in late), late)
+
+    monkeypatch.setattr(locks, "unlock_chunks", unlock)
+    monkeypatch.setattr(locks, "_COPY_POLL_S", 0.0)
+    fault = release(context(tmp_path))
+    assert (fault.code if fault else None) == fault_code
+    assert asked == [(7, 8), *[(8,)] * (min(listed_at, 6) - 1)]
