@@ -25,6 +25,8 @@ ANNOUNCE_EVERY_NS = 60 * NS_PER_S
 LIFETIME_MIN_S = 2
 KERNEL_LATE_NS = NS_PER_S // 2
 """How long after its lifetime the kernel may remove an address (measured, 6.18)."""
+KERNEL_EARLY_NS = NS_PER_S // 10
+"""How long before: it rounds to its timer's ticks."""
 
 Announce = Callable[[str], SystemFault | None]
 Log = Callable[[int, str], None]
@@ -44,6 +46,7 @@ class VipKeeper:
         self._log = log
         self._lease_until_ns = 0
         self._renewed_ns = 0
+        self._lifetime_ends_ns = 0
         self._announce_due_ns: int | None = None
         self.is_attached = False
         self.has_address = False
@@ -100,9 +103,17 @@ class VipKeeper:
             self._announce_due_ns = now_ns + ANNOUNCE_EVERY_NS
 
     def on_removed(self, cidr: str, now_ns: int) -> None:
-        """Put an address back that somebody took away while this node serves."""
+        """Put an address back that somebody took away while this node serves.
+
+        One whose lifetime is over was taken away by the kernel, because the lease nears its end: if it is renewed after
+        all, that puts the address back.
+        """
         removed = ipaddress.ip_interface(cidr).ip
-        if self.is_attached and any(ipaddress.ip_interface(c).ip == removed for c in self._cidrs):
+        if not self.is_attached or all(ipaddress.ip_interface(c).ip != removed for c in self._cidrs):
+            return
+        if now_ns >= self._lifetime_ends_ns - KERNEL_EARLY_NS:
+            self._log(logging.WARNING, f"virtual address has gone, its lease was not renewed in time cidr={cidr}")
+        else:
             self._log(logging.WARNING, f"virtual address was removed by somebody else, putting it back cidr={cidr}")
             self.attach(now_ns)
 
@@ -115,6 +126,7 @@ class VipKeeper:
         self._renewed_ns = now_ns
         remaining_ns = max(0, self._lease_until_ns - now_ns)
         lifetime_s = max(LIFETIME_MIN_S, (remaining_ns - KERNEL_LATE_NS) // NS_PER_S)
+        self._lifetime_ends_ns = now_ns + lifetime_s * NS_PER_S
         faults = [add_address(self._interface, cidr, lifetime_s) for cidr in self._cidrs]
         for cidr, fault in zip(self._cidrs, faults, strict=True):
             if fault is not None:

@@ -162,6 +162,22 @@ def test_an_address_removed_by_hand_is_put_back_and_announced(lab: Lab, cidr: st
     in_child(body)
 
 
+def test_an_address_that_the_kernel_took_away_is_back_only_with_a_new_lease(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept()
+            kept.attach(3.5)
+            assert eventually(lambda: is_gone(lab))
+            for cidr in VIPS:
+                kept.keeper.on_removed(cidr, boottime_ns())
+            assert is_gone(lab)
+            assert all("was not renewed in time" in text for text in kept.logged)
+            kept.lease(3.5)
+            assert kept.keeper.is_present()
+
+    in_child(body)
+
+
 def test_an_address_that_is_not_ours_or_not_wanted_any_more_stays_away(lab: Lab) -> None:
     def body() -> None:
         with lab.inside("a"):
