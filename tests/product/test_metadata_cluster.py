@@ -20,7 +20,7 @@ from pycarpd.moosefs.chain import Chain, prove
 from pycarpd.takeover.datafiles import Kept
 from pycarpd.takeover.lost import LOST_FILE
 from tests.product.accounts import archives, branches
-from tests.product.stage import STOP_WITHIN_S, WRITES_WITHIN_S, Scene, Stage, within
+from tests.product.stage import STOP_WITHIN_S, WRITERS, WRITES_WITHIN_S, Scene, Stage, within
 from tests.product.test_switchover import metalogger_cut_off, move
 
 ARBITER = "majority"
@@ -57,15 +57,17 @@ def cut_power(stage: Stage, scene: Scene) -> dict[str, int]:
 
 @contextmanager
 def unverified(stage: Stage) -> Iterator[Scene]:
-    """Let a client write all the while, and do not ask afterwards for what was in buffers."""
+    """Let a client write two files at a time, and do not ask afterwards for what was in buffers."""
     client = stage.cluster.clients[0]
-    writer = Writer(stage.owner, stage.cluster.mounts[client], next(NAMES))
+    writers = [Writer(stage.owner, stage.cluster.mounts[client], next(NAMES)) for _ in range(WRITERS)]
     try:
-        writer.wait_for(20, WRITES_WITHIN_S)
-        yield Scene(stage, [writer], stage.settle(), boottime_ns())
+        for writer in writers:
+            writer.wait_for(20, WRITES_WITHIN_S)
+        yield Scene(stage, writers, stage.settle(), boottime_ns())
         stage.settle(BACK_WITHIN_S)
     finally:
-        writer.stop(STOP_WITHIN_S)
+        for writer in writers:
+            writer.stop(STOP_WITHIN_S)
 
 
 def lost_files(stage: Stage, host: str) -> list[Path]:
