@@ -10,7 +10,8 @@ before the branch, and otherwise from a look just before, when nobody served.
 
 Files with another metaid, or of a smaller version than was noted, are not those that were noted: somebody has put them
 there, and nothing is known of their lineage. They are foreign to every master; those of a host on which none was ever
-noted, because pycarpd has only come there, are believed to be what its metalogger has followed.
+noted, because pycarpd has only come there, are believed to be what its metalogger has followed, unless they went beyond
+the branch before the mastership began.
 """
 
 from dataclasses import replace
@@ -184,19 +185,27 @@ def _is_followed(node: Node) -> bool:
     return node.role is Role.BACKUP and bool(node.standby.master_id) and not node.is_master_lost
 
 
+def _leads_up(node: Node, found: Freshness) -> bool:
+    """Tell whether the files end where the followed lineage begins, or before: now, or in a look before it began."""
+    before, branch = node.standby.before, node.standby.branch
+    if not node.persistent.lineage.metaid:  # nothing was ever noted here: believed, but for what was beyond it before
+        return branch is None or before is None or before.version <= branch.version
+    looks = [found] if before is None else [found, before]
+    return branch is not None and any(
+        each.lineage == branch.lineage and each.version <= branch.version for each in looks
+    )
+
+
 def _judge(node: Node, lineage: int, found: Freshness) -> None:
-    standby, branch = node.standby, node.standby.branch
+    standby = node.standby
     if found.lineage == lineage:
         standby.files = Files.ITS_OWN
-    elif not node.persistent.lineage.metaid:
+    elif _leads_up(node, found):
         standby.files = Files.LEAD_UP
-    elif branch is not None:
-        looks = [found] if standby.before is None else [found, standby.before]
-        leads_up = any(each.lineage == branch.lineage and each.version <= branch.version for each in looks)
-        if leads_up:
-            standby.files = Files.LEAD_UP
-        elif standby.is_made or not _is_followed(node):  # a former master's own files are about to be put away
-            standby.files = Files.FOREIGN
+    elif standby.branch is not None and (standby.is_made or not _is_followed(node)):
+        standby.files = (
+            Files.FOREIGN
+        )  # a former master's own files, until it is made a standby, are about to be put away
     if standby.files is Files.FOREIGN and _is_followed(node):
         standby.is_made = False
         node.has_old_news = True

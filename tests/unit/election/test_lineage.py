@@ -186,3 +186,17 @@ def test_a_restart_in_place_goes_on_from_no_less_than_a_standby_has(standby: int
     bench.tell(ev.PromotionReady(bench.term, version))
     assert bench.role() is (Role.MASTER if serves else Role.DEMOTING)
     assert bool(bench.got(fx.AttachVip)) is serves
+
+
+@pytest.mark.parametrize(("version", "is_foreign"), [(100, False), (101, True)])
+def test_files_of_which_nothing_was_noted_are_foreign_if_they_were_beyond_the_branch_before(
+    version: int, is_foreign: bool
+) -> None:
+    bench = in_backup(persistent=Persistent(5, 5))
+    bench.makes_standby = False
+    bench.hear(Role.PROMOTING, 6, freshness=fresh(100, 4))
+    bench.tell(ev.FreshnessKnown(fresh(version), ""))
+    bench.hear(Role.MASTER, 6, freshness=fresh(110, 6), branch=Branch(4, 100))
+    bench.tell(ev.StandbyMade(6, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(version), ""))
+    assert bench.elector.snapshot(bench.now).has_foreign_files is is_foreign
