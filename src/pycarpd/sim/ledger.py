@@ -306,8 +306,14 @@ class HistoryKeeper:
                 require(is_same, f"S7: {history} is no history of what term {term} has served", node)
 
     def _check_said(self, node: SimNode) -> None:
+        """Hold what is said against what was looked at, unless the files have been changed since.
+
+        Lines of a newer mastership than is said are no harm: a metalogger may follow it before its master is heard.
+        """
         said, copy = node.snapshot.freshness if node.snapshot is not None else None, node.host.data.best
-        past = self.begun.get(said.lineage) if said is not None and said.lineage else None
-        if past is not None and copy is not None and not node.is_among_older:
-            is_true = copy.lines[: len(past)] == past or self.was_split()
-            require(is_true, f"S6: {copy} is said to be of term {said.lineage if said else 0}, begun on {past}", node)
+        if said is None or not said.lineage or copy is None or copy.version != said.version or node.is_among_older:
+            return
+        past = self.begun.get(said.lineage)
+        if past is not None and copy.standing[0] <= said.lineage and not self.was_split():
+            is_true = copy.lines[: len(past)] == past
+            require(is_true, f"S6: {copy} is said to be of term {said.lineage}, begun on {past}", node)
