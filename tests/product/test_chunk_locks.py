@@ -171,8 +171,8 @@ def test_a_writer_that_has_its_answer_and_writes_on_loses_nothing(cluster: Clust
     changelog = cluster.moosefs.data_path(successor) / "changelog.0.mfs"
     eventually(lambda: not held & set(find_locks(changelog)), LOCKED_WITHIN_S, "nobody holds its lock any more")
     assert "unlocked chunks" in cluster.daemons.log(successor).read_text(errors="replace"), "its lock was taken away"
-    within_s = time.monotonic() + LOCKED_WITHIN_S
-    while (different := differing(cluster, {lock.chunkid for lock in held})) and time.monotonic() < within_s:
+    deadline = time.monotonic() + LOCKED_WITHIN_S
+    while (different := differing(cluster, {lock.chunkid for lock in held})) and time.monotonic() < deadline:
         time.sleep(0.5)  # each chunkserver writes the checksums at a file's head when it has time to
     assert not different
     heal(cluster, "crash", master)

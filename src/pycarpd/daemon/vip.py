@@ -112,7 +112,9 @@ class VipKeeper:
         if not self.is_attached or all(ipaddress.ip_interface(c).ip != removed for c in self._cidrs):
             return
         if now_ns >= self._lifetime_ends_ns - KERNEL_EARLY_NS:
-            self._log(logging.WARNING, f"virtual address has gone, its lease was not renewed in time cidr={cidr}")
+            hint = "it comes back with the lease, when a majority or the etcd can be reached"
+            text = f"virtual address has gone, its lease was not renewed in time cidr={cidr} hint={hint!r}"
+            self._log(logging.WARNING, text)
         else:
             self._log(logging.WARNING, f"virtual address was removed by somebody else, putting it back cidr={cidr}")
             self.attach(now_ns)

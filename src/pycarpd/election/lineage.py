@@ -203,9 +203,8 @@ def _judge(node: Node, lineage: int, found: Freshness) -> None:
     elif _leads_up(node, found):
         standby.files = Files.LEAD_UP
     elif standby.branch is not None and (standby.is_made or not _is_followed(node)):
-        standby.files = (
-            Files.FOREIGN
-        )  # a former master's own files, until it is made a standby, are about to be put away
+        # Until it is made a standby, a former master's own files are about to be put away anyway.
+        standby.files = Files.FOREIGN
     if standby.files is Files.FOREIGN and _is_followed(node):
         standby.is_made = False
         node.has_old_news = True

@@ -93,6 +93,11 @@ class TakeoverSettings:
     takes_address_early: bool = False
     """Whether there is a lease that allows the address before mfsmaster answers."""
 
+    @property
+    def chunkserver_wait_max_ns(self) -> int:
+        """For how long clients are kept out for chunkservers at most."""
+        return max(self.chunkserver_wait_ns, self.first_chunkserver_wait_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -85,8 +85,7 @@ def make_context(
 
 def _gate_open_after_s(settings: TakeoverSettings) -> int:
     """Return after how long a gate that nobody opens opens itself."""
-    wait_ns = max(settings.chunkserver_wait_ns, settings.first_chunkserver_wait_ns)
-    return min(_GATE_SPARE_S + wait_ns // NS_PER_S, _GATE_OPEN_AFTER_S_MAX)
+    return min(_GATE_SPARE_S + settings.chunkserver_wait_max_ns // NS_PER_S, _GATE_OPEN_AFTER_S_MAX)
 
 
 def build_plan(name: str, settings: TakeoverSettings, request: Request) -> Plan[Context]:

@@ -69,7 +69,7 @@ def await_chunkservers(context: Context, cancel: threading.Event) -> StepFault |
         return None
     present, missing, unchanged = 0, 0, 0
     polls = max(1, round(to_seconds(settings.chunkserver_wait_ns) / _POLL_S))
-    for poll in range(max(polls, round(to_seconds(settings.first_chunkserver_wait_ns) / _POLL_S))):
+    for poll in range(max(polls, round(to_seconds(settings.chunkserver_wait_max_ns) / _POLL_S))):
         if poll >= polls and present:
             break
         servers = list_servers(settings.probe_host, settings.ports.clients, _PROBE_TIMEOUT_S)
@@ -123,7 +123,7 @@ def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
     quick, report = actions.QUICK_TIMEOUT_NS, OnFailure.REPORT
     # The step gives up by itself first, so that its own words are what the operator reads.
     start_ns = settings.start_timeout_ns + actions.KILL_TIMEOUT_NS
-    wait_ns = max(settings.chunkserver_wait_ns, settings.first_chunkserver_wait_ns) + quick
+    wait_ns = settings.chunkserver_wait_max_ns + quick
     return (
         ContextStep(
             StepSpec("start-mfsmaster", start_ns, undo=UndoScope.STOPS_SERVING),
