@@ -284,8 +284,8 @@ class Heartbeat:
                 self._vip.attach(now_ns)
             case fx.DetachVip():
                 self._vip.detach()
-            case fx.AnnounceVip():
-                self._vip.announce()
+            case fx.AnnounceVip(after_ns=after_ns):
+                self._vip.announce(after_ns, now_ns)
             case fx.Transition():
                 self._on_transition(effect, now_ns)
             case fx.Stopped():

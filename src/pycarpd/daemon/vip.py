@@ -6,8 +6,8 @@ they go by themselves. They go before the lease ends, unless it is so short that
 seconds and two at least: a ucarp host takes over three seconds after the last advert, and must not find the address on
 this host still.
 
-Announcements go out at once, after a second and then each minute, and whenever another hardware address claims one of
-the addresses.
+Announcements go out at once, after a second and then each minute, and when another hardware address has claimed one of
+the addresses and this node still has it after as long as the election gives the other to be heard.
 """
 
 import ipaddress
@@ -48,6 +48,7 @@ class VipKeeper:
         self._renewed_ns = 0
         self._lifetime_ends_ns = 0
         self._announce_due_ns: int | None = None
+        self._answer_due_ns: int | None = None
         self.is_attached = False
         self.has_address = False
         """Whether the newest attempt has put at least one of the addresses: without any, nobody can be served."""
@@ -62,7 +63,8 @@ class VipKeeper:
 
     def next_deadline(self) -> int | None:
         """Return when ``on_time`` has something to do."""
-        return self._announce_due_ns if self.is_attached else None
+        due_ns = [due for due in (self._announce_due_ns, self._answer_due_ns) if due is not None]
+        return min(due_ns, default=None) if self.is_attached else None
 
     def is_safe(self, now_ns: int) -> bool:
         """Tell whether the addresses are here only with a lease, or not at all."""
@@ -89,7 +91,7 @@ class VipKeeper:
     def detach(self) -> None:
         """Take the addresses off the interface, also ones that this process did not put there."""
         self.is_attached = self.has_address = False
-        self._announce_due_ns = None
+        self._announce_due_ns = self._answer_due_ns = None
         self._fence.close()
         for cidr in self._cidrs:
             fault = remove_address(self._interface, cidr)
@@ -101,6 +103,9 @@ class VipKeeper:
         if self.is_attached and self._announce_due_ns is not None and now_ns >= self._announce_due_ns:
             self._announce()
             self._announce_due_ns = now_ns + ANNOUNCE_EVERY_NS
+        if self.is_attached and self._answer_due_ns is not None and now_ns >= self._answer_due_ns:
+            self._answer_due_ns = None
+            self._announce()
 
     def on_removed(self, cidr: str, now_ns: int) -> None:
         """Put an address back that somebody took away while this node serves.
@@ -119,10 +124,17 @@ class VipKeeper:
             self._log(logging.WARNING, f"virtual address was removed by somebody else, putting it back cidr={cidr}")
             self.attach(now_ns)
 
-    def announce(self) -> None:
-        """Tell the link at once who owns the addresses."""
-        if self.is_attached:
+    def announce(self, after_ns: int, now_ns: int) -> None:
+        """Tell the link who owns the addresses: at once, or later, unless this node has given them up by then.
+
+        What is asked for while an answer is due already adds none.
+        """
+        if not self.is_attached:
+            return
+        if after_ns == 0:
             self._announce()
+        elif self._answer_due_ns is None:
+            self._answer_due_ns = now_ns + after_ns
 
     def _put(self, now_ns: int) -> bool:
         self._renewed_ns = now_ns

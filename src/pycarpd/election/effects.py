@@ -41,7 +41,9 @@ class RenewLease:
 
 @dataclass(frozen=True, slots=True)
 class AnnounceVip:
-    """Tell the link again who owns the virtual address."""
+    """Tell the link again who owns the virtual address, at once or after so long, if the address is here still."""
+
+    after_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

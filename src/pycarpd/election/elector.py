@@ -376,8 +376,10 @@ class Elector:
             roles.finish_demotion(node, now_ns)
 
     def _on_vip_claimed(self) -> None:
+        # Not at once: who was cut off hears its successor's announcement before its adverts, and would call clients
+        # back. Two intervals also bound how often two hosts with one address answer each other (RFC 5227, 2.4).
         if self._node.role is Role.MASTER:
-            self._node.emit(AnnounceVip())
+            self._node.emit(AnnounceVip(2 * self._node.settings.interval_ns))
 
     def _on_mfsmaster_lost(self, may_restart: bool, now_ns: int) -> None:
         node = self._node

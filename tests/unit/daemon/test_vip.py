@@ -129,7 +129,8 @@ def test_renewing_puts_nothing_where_nothing_is_attached(lab: Lab) -> None:
         with lab.inside("a"):
             kept = Kept()
             kept.lease(10)
-            kept.keeper.announce()
+            kept.keeper.announce(0, boottime_ns())
+            kept.keeper.announce(1, boottime_ns())
             kept.keeper.on_time(boottime_ns() + 10**12)
             assert is_gone(lab)
             assert kept.announced == []
@@ -234,7 +235,32 @@ def test_announcements_come_at_once_after_a_second_and_each_minute(lab: Lab) -> 
             kept.keeper.on_time(now_ns + SECOND_ANNOUNCEMENT_NS)
             assert len(kept.announced) == 2
             assert kept.keeper.next_deadline() == now_ns + SECOND_ANNOUNCEMENT_NS + ANNOUNCE_EVERY_NS
-            kept.keeper.announce()
+            kept.keeper.announce(0, now_ns)
+            assert len(kept.announced) == 3
+
+    in_child(body)
+
+
+def test_an_answer_to_anothers_claim_waits_and_is_dropped_with_the_addresses(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept(cidrs=VIPS[:1])
+            kept.lease(5)
+            now_ns = boottime_ns()
+            kept.keeper.attach(now_ns)
+            kept.keeper.announce(500, now_ns)
+            kept.keeper.announce(500, now_ns + 400)
+            assert kept.keeper.next_deadline() == now_ns + 500
+            kept.keeper.on_time(now_ns + 499)
+            assert len(kept.announced) == 1
+            kept.keeper.on_time(now_ns + 500)
+            kept.keeper.on_time(now_ns + 900)
+            assert len(kept.announced) == 2
+            assert kept.keeper.next_deadline() == now_ns + SECOND_ANNOUNCEMENT_NS
+            kept.keeper.announce(500, now_ns + 900)
+            kept.keeper.detach()
+            kept.keeper.attach(now_ns + 1000)
+            kept.keeper.on_time(now_ns + 2000)
             assert len(kept.announced) == 3
 
     in_child(body)
