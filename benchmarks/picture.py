@@ -17,10 +17,10 @@ _ROW: Final = 54
 _TOP: Final = 64
 _TICKS_MAX: Final = 12
 _PHASES: Final = (
-    ("first claiming advert", "the loss is noticed", "#9aa5b1"),
-    ("first gratuitous ARP", "the address moves", "#5b8def"),
-    ("first SYN+ACK on 9421", "mfsmaster loads, chunkservers come back", "#f2a93b"),
-    ("first completed write", "the client reconnects and writes", "#3fa66a"),
+    ("first claiming advert", "until the loss is noticed", "#9aa5b1"),
+    ("first gratuitous ARP", "until the address moves", "#5b8def"),
+    ("first SYN+ACK on 9421", "until clients are let in", "#f2a93b"),
+    ("first completed write", "until the next file is on disk", "#3fa66a"),
 )
 _STYLE: Final = "font-family:system-ui,sans-serif"
 

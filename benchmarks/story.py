@@ -47,8 +47,8 @@ def story_picture(crash: dict[str, Any]) -> str:
         drawing.text(20, y + 20, lane.replace("m2", str(crash["new_owner"])))
     _bars(drawing, rows, x, (-before, claim, garp, open_ms, written))
     bottom = _TOP + _LANE * len(_LANES)
-    marks = ((0, "crash", _RED), (claim, "elected", _BLUE), (garp, "", _BLUE), (open_ms, "open again", _ORANGE))
-    for at, words, colour in (*marks, (written, "written", _GREEN)):
+    standby_marks = ((claim, "noticed", _BLUE), (garp, "address moves", _BLUE), (open_ms, "open again", _ORANGE))
+    for at, words, colour in ((0, "crash", _RED), *standby_marks, (written, "written", _GREEN)):
         drawing.line(x(at), _TOP - 14, x(at), bottom - 12, colour, "3 3")
         if words:
             drawing.text(x(at), _TOP - 20, words, size=12, anchor="middle", colour=colour)
@@ -67,11 +67,11 @@ def _bars(drawing: Drawing, rows: dict[str, int], x: Any, moments: tuple[float, 
         (client, written, end, _GREEN, "writes"),
         (master, begin, 0, _GREEN, "serves"),
         (standby, begin, claim, _GREY, "listens"),
-        (standby, claim, garp, _BLUE, ""),
-        (standby, garp, open_ms, _ORANGE, "has the address; restores, starts mfsmaster"),
+        (standby, claim, garp, _BLUE, "proves the files, loads"),
+        (standby, garp, open_ms, _ORANGE, "has the address"),
         (standby, open_ms, end, _GREEN, "serves"),
         (chunkserver, begin, 0, _GREEN, "connected"),
-        (chunkserver, 0, garp, _GREY, ""),
+        (chunkserver, 0, garp, _GREY, "waits"),
         (chunkserver, garp, open_ms, _ORANGE, "called back, registers"),
         (chunkserver, open_ms, end, _GREEN, "connected"),
     )
