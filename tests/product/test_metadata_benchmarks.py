@@ -1,29 +1,17 @@
 """Drill, promotions by size and loss at a crash are measured on a real cluster; how large they are, no test asserts."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.product.measuring import measured
+
 pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(400)]
-
-ROOT = Path(__file__).parents[2]
-
-
-def measured(tmp_path: Path, *argv: str) -> list[dict[str, Any]]:
-    """Run a measurement and return its raw figures, without what they were measured on."""
-    target = tmp_path / "figures.jsonl"
-    command = [sys.executable, "-m", "benchmarks.command", *argv, "--json", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=380, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()][1:]
 
 
 def test_a_drill_is_measured(tmp_path: Path) -> None:
-    (figure,) = measured(tmp_path, "drill", "--inodes", "10000", "--calm", "2")
+    status, (_machine, figure) = measured(tmp_path, "drill", "--inodes", "10000", "--calm", "2")
+    assert status == 0
     assert figure["inodes"] >= 8000
     assert figure["drill"]["outcome"] == "ok"
     assert figure["drill"]["memory_bytes"] > 1 << 20
@@ -32,7 +20,8 @@ def test_a_drill_is_measured(tmp_path: Path) -> None:
 
 def test_promotions_by_size_are_measured(tmp_path: Path) -> None:
     sizes = ("--inodes", "5000", "--lines", "20000", "--beside", "5000")
-    plain, behind = measured(tmp_path, "scale", *sizes, "--rounds", "1")
+    status, (_machine, plain, behind) = measured(tmp_path, "scale", *sizes, "--rounds", "1")
+    assert status == 0
     assert (plain["lines"], behind["lines"]) == (0, 20_000)
     mounted_again = 100  # each size is made through a mount, whose session is a handful of changes
     assert 20_000 <= behind["version"] - plain["version"] < 20_000 + mounted_again
@@ -44,7 +33,8 @@ def test_promotions_by_size_are_measured(tmp_path: Path) -> None:
 
 
 def test_what_a_crash_loses_is_measured(tmp_path: Path) -> None:
-    crash, planned = measured(tmp_path, "rpo", "--crashes", "1", "--planned", "1")
+    status, (_machine, crash, planned) = measured(tmp_path, "rpo", "--crashes", "1", "--planned", "1")
+    assert status == 0
     assert (crash["how"], planned["how"]) == ("crash", "switchover")
     assert crash["acknowledged"] > crash["lost"] >= 0
     assert planned["lost"] == 0
