@@ -11,7 +11,7 @@ from typing import Any, Final
 from benchmarks.contenders import CONTENDERS
 
 WIDTH: Final = 860
-_LEFT: Final = 250
+_LEFT: Final = 270
 _RIGHT: Final = 40
 _ROW: Final = 54
 _TOP: Final = 64

@@ -12,7 +12,9 @@ _WIDTH: Final = 860
 _LEFT: Final = 150
 _RIGHT: Final = 30
 _LANE: Final = 58
-_TOP: Final = 84
+_TOP: Final = 100
+_LABEL: Final = 84
+"""Room that a moment's name needs; one that comes too close to the last is written a line further out."""
 _LANES: Final = ("client", "m1, the master", "m2, standby", "chunkserver")
 _RED, _BLUE, _ORANGE, _GREEN, _GREY = "#d64545", "#5b8def", "#f2a93b", "#3fa66a", "#c3cad3"
 
@@ -38,7 +40,7 @@ def story_picture(crash: dict[str, Any]) -> str:
     def x(at_ms: float) -> float:
         return _LEFT + (at_ms + before) * scale
 
-    drawing = Drawing(_WIDTH, _TOP + _LANE * len(_LANES) + 50, "One takeover")
+    drawing = Drawing(_WIDTH, _TOP + _LANE * len(_LANES) + 66, "One takeover")
     drawing.text(
         20, 30, f"The master's host dies; {written / 1000:.2f} s later the client's next file is on disk", size=16
     )
@@ -48,13 +50,24 @@ def story_picture(crash: dict[str, Any]) -> str:
     _bars(drawing, rows, x, (-before, claim, garp, open_ms, written))
     bottom = _TOP + _LANE * len(_LANES)
     standby_marks = ((claim, "noticed", _BLUE), (garp, "address moves", _BLUE), (open_ms, "open again", _ORANGE))
-    for at, words, colour in ((0, "crash", _RED), *standby_marks, (written, "written", _GREEN)):
-        drawing.line(x(at), _TOP - 14, x(at), bottom - 12, colour, "3 3")
-        if words:
-            drawing.text(x(at), _TOP - 20, words, size=12, anchor="middle", colour=colour)
-            drawing.text(x(at), bottom + 8, f"{at:.0f} ms", size=12, anchor="middle", colour=colour)
-    drawing.text(20, bottom + 36, "measured on the wire and at the client, on a real MooseFS", size=11, colour="#777")
+    marks = ((0.0, "crash", _RED), *standby_marks, (written, "written", _GREEN))
+    for (at, words, colour), line in zip(marks, _lines([x(at) for at, _, _ in marks]), strict=True):
+        drawing.line(x(at), _TOP - 14 - 16 * line, x(at), bottom - 12 + 16 * line, colour, "3 3")
+        drawing.text(x(at), _TOP - 20 - 16 * line, words, size=12, anchor="middle", colour=colour)
+        drawing.text(x(at), bottom + 8 + 16 * line, f"{at:.0f} ms", size=12, anchor="middle", colour=colour)
+    drawing.text(20, bottom + 52, "measured on the wire and at the client, on a real MooseFS", size=11, colour="#777")
     return drawing.svg()
+
+
+def _lines(positions: list[float]) -> list[int]:
+    """Return for each name's middle, from left to right, the line that has room for it, nearest to the bars first."""
+    taken: list[float] = []
+    lines = []
+    for position in positions:
+        line = next((n for n, last in enumerate(taken) if position - last >= _LABEL), len(taken))
+        taken[line : line + 1] = [position]
+        lines.append(line)
+    return lines
 
 
 def _bars(drawing: Drawing, rows: dict[str, int], x: Any, moments: tuple[float, float, float, float, float]) -> None:
@@ -67,8 +80,8 @@ def _bars(drawing: Drawing, rows: dict[str, int], x: Any, moments: tuple[float, 
         (client, written, end, _GREEN, "writes"),
         (master, begin, 0, _GREEN, "serves"),
         (standby, begin, claim, _GREY, "listens"),
-        (standby, claim, garp, _BLUE, "proves the files, loads"),
-        (standby, garp, open_ms, _ORANGE, "has the address"),
+        (standby, claim, garp, _BLUE, ""),
+        (standby, garp, open_ms, _ORANGE, "proves the files, loads them"),
         (standby, open_ms, end, _GREEN, "serves"),
         (chunkserver, begin, 0, _GREEN, "connected"),
         (chunkserver, 0, garp, _GREY, "waits"),
