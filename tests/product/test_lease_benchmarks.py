@@ -6,7 +6,7 @@ import pytest
 
 from tests.product.measuring import measured
 
-pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(400)]
 
 LATE_MS_MAX = 50
 COST_US_MAX = 1000

@@ -63,8 +63,10 @@ class VipKeeper:
 
     def next_deadline(self) -> int | None:
         """Return when ``on_time`` has something to do."""
-        due_ns = [due for due in (self._announce_due_ns, self._answer_due_ns) if due is not None]
-        return min(due_ns, default=None) if self.is_attached else None
+        planned_ns, answer_ns = self._announce_due_ns, self._answer_due_ns
+        if planned_ns is None or answer_ns is None:
+            return planned_ns if self.is_attached else None
+        return min(planned_ns, answer_ns)
 
     def is_safe(self, now_ns: int) -> bool:
         """Tell whether the addresses are here only with a lease, or not at all."""
