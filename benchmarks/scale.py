@@ -20,6 +20,7 @@ from netns.pycarpd import Settings
 INODES: Final = (10_000, 100_000, 1_000_000, 3_000_000)
 LINES: Final = (1_000_000, 10_000_000)
 BESIDE: Final = 100_000
+SPECULATE: Final = "speculate"
 
 
 def scale(
@@ -27,7 +28,9 @@ def scale(
     lines: Annotated[list[int] | None, typer.Option(min=0, help="Changes behind a base; several times.")] = None,
     beside: Annotated[int, typer.Option(min=SEED_INODES, help="Inodes of the base that changes are behind.")] = BESIDE,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Promotions of each size.")] = 3,
-    profile: Annotated[str, typer.Option(help="default or fast.")] = "default",
+    profile: Annotated[
+        str, typer.Option(help="default, fast, or speculate: default and loading on suspicion.")
+    ] = "default",
     limit_min: Annotated[float, typer.Option(min=1, help="Begin no further size after so many minutes.")] = 60,
     as_json: Raw = None,
 ) -> None:
@@ -40,7 +43,7 @@ def scale(
     bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Owner(handle_signals=True) as owner, bar as progress:
         task = progress.add_task("scale", total=rounds * len(points))
-        settings = Settings(profile=profile, arbiter="majority")
+        settings = settings_of(profile)
         cluster = Cluster.build(owner, Options(chunkservers=0, settings=settings))
         grower, bench = Grower(cluster), Bench(cluster, owner)
         for point in points:
@@ -57,6 +60,13 @@ def scale(
     console = Console(width=160)
     console.print(scale_table(records))
     console.print(steps_table(records))
+
+
+def settings_of(profile: str) -> Settings:
+    """Return what the hosts are configured with; "speculate" is the default profile that loads on suspicion."""
+    if profile == SPECULATE:
+        return Settings(arbiter="majority").with_line("speculate = true")
+    return Settings(profile=profile, arbiter="majority")
 
 
 def points_of(inodes: list[int] | None, lines: list[int] | None, beside: int) -> list[Point]:

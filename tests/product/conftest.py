@@ -23,14 +23,16 @@ def _drop() -> None:
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     """Three metadata hosts, all healthy, with a client's mount, whoever is master among them at the moment.
 
-    A module that names an ARBITER gets a cluster with it; the others one whose hosts decide alone.
+    A module that names an ARBITER gets a cluster with it, the others one whose hosts decide alone; CLUSTER_LINES are
+    further lines of [cluster].
     """
     arbiter = getattr(request.module, "ARBITER", "none")
-    if _held and (_held[0].arbiter != arbiter or not _held[0].is_healthy()):
+    lines = getattr(request.module, "CLUSTER_LINES", ())
+    if _held and ((_held[0].arbiter, _held[0].lines) != (arbiter, lines) or not _held[0].is_healthy()):
         _drop()
     if not _held:
         reap()
-        _held.append(Stage.build(arbiter))
+        _held.append(Stage.build(arbiter, lines))
     yield _held[0]
     if _held and (_held[0].is_used_up or _held[0] in _broken):
         _drop()

@@ -67,23 +67,26 @@ class Stage:
     owner: Owner
     cluster: Cluster
     arbiter: str
+    lines: tuple[str, ...] = ()
+    """Further lines of [cluster] in every host's configuration."""
     restarted_on: set[int] = field(default_factory=set)
     """Workers that have restarted mfsmaster in place: they hand over when it dies again within minutes."""
     is_used_up: bool = False
     """A scenario has made of it what no other one wants."""
 
     @classmethod
-    def build(cls, arbiter: str = "none") -> Self:
+    def build(cls, arbiter: str = "none", lines: tuple[str, ...] = ()) -> Self:
         """Build the cluster and bring it up."""
         owner = Owner()
         try:
-            cluster = Cluster.build(owner, Options(settings=Settings(arbiter=arbiter)))
+            settings = Settings(arbiter=arbiter, cluster_lines=tuple(("", line) for line in lines))
+            cluster = Cluster.build(owner, Options(settings=settings))
             cluster.start()
         except BaseException:
             owner.keep_files = True
             owner.release()
             raise
-        return cls(owner, cluster, arbiter)
+        return cls(owner, cluster, arbiter, lines)
 
     def close(self, *, keep_files: bool) -> None:
         """Take the cluster down; with *keep_files* logs and captures stay."""

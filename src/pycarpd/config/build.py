@@ -86,6 +86,7 @@ def election_settings(config: Config) -> ElectionSettings:
         tie_break=tie_break_of(config),
         advbase=-(-interval_ms // MS_PER_S),
         config_digest=config_digest(config),
+        speculates=config.cluster.speculate,
     )
 
 

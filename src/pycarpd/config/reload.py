@@ -15,6 +15,7 @@ RELOADABLE: frozenset[str] = frozenset(
         "cluster.missed_adverts",
         "cluster.preempt",
         "cluster.priority",
+        "cluster.speculate",
         "drill.interval_s",
         "moosefs.also_start",
         "moosefs.hang_timeout_s",

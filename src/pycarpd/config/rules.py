@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 from typing import Any
 
+from pycarpd.config.arbiter_rules import (
+    endpoints_are_urls,
+    etcd_where_it_belongs,
+    pairs_are_whole,
+    prefix_is_a_path,
+    speculation_needs_votes,
+    two_nodes_opt_in,
+    witness_has_a_say,
+)
 from pycarpd.control.reports import Report, closest, report
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,32}")
-ENDPOINT_PATTERN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
-PREFIX_PATTERN = re.compile(r"(/[A-Za-z0-9._-]+)+")
 METAID_PATTERN = re.compile(r"(0x)?[0-9A-Fa-f]{1,16}")
-PAIR = 2
 IPV4 = 4
 PORT_MAX = 65_535
 IPV4, IPV6 = 4, 6
@@ -164,62 +170,6 @@ def _moosefs_where_it_belongs(name: str, witnesses: list[str], has_moosefs: bool
         )
 
 
-def _two_nodes_opt_in(members: dict[str, str], witnesses: list[str], arbiter: str) -> Iterator[Report]:
-    if len(members) == PAIR and not witnesses and arbiter == "majority":
-        yield report(
-            "config-two-nodes",
-            "two nodes without a witness have no majority when one of them is lost",
-            key="cluster.arbiter",
-            value=arbiter,
-            rule='a cluster of two nodes without a witness says arbiter = "none" (rule S13), or "etcd"',
-        )
-
-
-def _witness_has_a_say(witnesses: list[str], arbiter: str) -> Iterator[Report]:
-    if witnesses and arbiter != "majority":
-        yield report(
-            "config-witness-without-say",
-            f'has no effect with arbiter = "{arbiter}"',
-            key="cluster.witnesses",
-            value=", ".join(witnesses),
-            rule='witnesses vote only with arbiter = "majority"',
-        )
-
-
-def _etcd_where_it_belongs(arbiter: str, has_etcd: bool) -> Iterator[Report]:
-    if (arbiter == "etcd") != has_etcd:
-        message = "is there although etcd is not the arbiter" if has_etcd else "is missing although etcd is the arbiter"
-        rule = 'the [etcd] table is there exactly with arbiter = "etcd"'
-        yield report("config-etcd-table", message, key="etcd", value=arbiter, rule=rule)
-
-
-def _endpoints_are_urls(endpoints: list[str]) -> Iterator[Report]:
-    rule = "http://HOST:PORT or https://HOST:PORT of an etcd member, without a path"
-    for index, url in enumerate(endpoints):
-        if not ENDPOINT_PATTERN.fullmatch(url):
-            key = f"etcd.endpoints[{index}]"
-            yield report("config-bad-endpoint", f"{url!r} is no endpoint", key=key, value=url, rule=rule)
-
-
-def _prefix_is_a_path(prefix: str) -> Iterator[Report]:
-    if not PREFIX_PATTERN.fullmatch(prefix):
-        rule = "begins with / and does not end with it; letters, digits and . _ - / in between"
-        yield report("config-bad-prefix", "is no prefix of keys", key="etcd.prefix", value=prefix, rule=rule)
-
-
-def _pairs_are_whole(
-    cert_file: str | None, key_file: str | None, user: str | None, secret: str | None
-) -> Iterator[Report]:
-    pairs = (
-        ("etcd.cert_file", cert_file, "etcd.cert_key_file", key_file),
-        ("etcd.username", user, "etcd.password_file", secret),
-    )
-    for one, value, other, partner in pairs:
-        if (value is None) != (partner is None):
-            missing = one if value is None else other
-            yield report("config-half-a-pair", "is missing", key=missing, rule=f"{one} and {other} go together")
-
-
 def _vips_are_interfaces(virtual_addresses: list[str]) -> Iterator[Report]:
     rule = "an address with its prefix length, such as 192.0.2.100/24"
     seen: set[str] = set()
@@ -359,6 +309,7 @@ PATH_KEYS = (
 MEMBERS, VIPS, WITNESSES = "cluster.members", "cluster.virtual_addresses", "cluster.witnesses"
 ETCD_PAIRS = ("etcd.cert_file", "etcd.cert_key_file", "etcd.username", "etcd.password_file")
 NAME, STRICT, ARBITER = "node.name", "cluster.strict", "cluster.arbiter"
+SPECULATE = "cluster.speculate"
 
 RULES: tuple[Rule, ...] = (
     Rule("names are words", (MEMBERS,), _names_are_words),
@@ -369,12 +320,13 @@ RULES: tuple[Rule, ...] = (
     Rule("witnesses are members", (WITNESSES, MEMBERS), _witnesses_are_members),
     Rule("somebody can be master", (MEMBERS, WITNESSES), _somebody_can_be_master),
     Rule("moosefs where it belongs", (NAME, WITNESSES, "moosefs"), _moosefs_where_it_belongs),
-    Rule("two nodes opt in", (MEMBERS, WITNESSES, ARBITER), _two_nodes_opt_in),
-    Rule("witness has a say", (WITNESSES, ARBITER), _witness_has_a_say),
-    Rule("etcd where it belongs", (ARBITER, "etcd"), _etcd_where_it_belongs),
-    Rule("endpoints are URLs", ("etcd.endpoints",), _endpoints_are_urls),
-    Rule("prefix is a path", ("etcd.prefix",), _prefix_is_a_path),
-    Rule("pairs are whole", ETCD_PAIRS, _pairs_are_whole),
+    Rule("two nodes opt in", (MEMBERS, WITNESSES, ARBITER), two_nodes_opt_in),
+    Rule("witness has a say", (WITNESSES, ARBITER), witness_has_a_say),
+    Rule("speculation needs votes", (SPECULATE, ARBITER), speculation_needs_votes),
+    Rule("etcd where it belongs", (ARBITER, "etcd"), etcd_where_it_belongs),
+    Rule("endpoints are URLs", ("etcd.endpoints",), endpoints_are_urls),
+    Rule("prefix is a path", ("etcd.prefix",), prefix_is_a_path),
+    Rule("pairs are whole", ETCD_PAIRS, pairs_are_whole),
     Rule("VIPs are interfaces", (VIPS,), _vips_are_interfaces),
     Rule("VIP is nobody's own", (VIPS, MEMBERS), _vip_is_nobodys_own),
     Rule("own subnet", (NAME, MEMBERS, VIPS), _own_subnet),

@@ -49,6 +49,7 @@ class ClusterSection(Section):
     missed_adverts: int | None = Field(default=None, ge=2, le=20)
     priority: int | None = Field(default=None, ge=1, le=254)
     preempt: bool = False
+    speculate: bool = False
     strict: bool = True
     ucarp_pass_file: Text | None = None
     tie_break: Literal["numeric", "ucarp-le"] | None = None

@@ -13,10 +13,11 @@ from typing import Any
 from pycarpd.control.reports import Report, closest, report
 from pycarpd.daemon.board import Board
 from pycarpd.daemon.channel import Channel
+from pycarpd.daemon.jobs import HandoverListener, Job, Kind
 from pycarpd.daemon.messages import Message, SwitchoverNews
 from pycarpd.daemon.moment import patience_ns
 from pycarpd.daemon.patient import Patient
-from pycarpd.daemon.plans import HandoverListener, Job, Kind, PlanDesk
+from pycarpd.daemon.plans import PlanDesk
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.model import Role

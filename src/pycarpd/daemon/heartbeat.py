@@ -295,6 +295,8 @@ class Heartbeat:
                 | fx.ConfirmHandover()
                 | fx.LevelFiles()
                 | fx.EndHandover()
+                | fx.Speculate()
+                | fx.CancelSpeculation()
                 | fx.AskArbiter()
                 | fx.ReleaseTerm()
             ):

@@ -252,6 +252,9 @@ class SwitchoverNews:
 HandoverWish = fx.HoldClients | fx.ConfirmHandover | fx.LevelFiles | fx.EndHandover
 """What the election wants done for a switchover is what the worker hears."""
 
+SpeculationWish = fx.Speculate | fx.CancelSpeculation
+"""What the election wants done beforehand is what the worker hears."""
+
 ArbiterWish = fx.AskArbiter | fx.ReleaseTerm
 """What the election wants of an arbiter outside the cluster is what the worker hears."""
 
@@ -263,6 +266,7 @@ class Goodbye:
 
 ToWorker = (
     HandoverWish
+    | SpeculationWish
     | ArbiterWish
     | SwitchoverNews
     | PersistRequest

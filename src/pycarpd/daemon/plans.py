@@ -10,12 +10,11 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 
-from pycarpd.daemon.messages import DemoteRequest, PromoteRequest
-from pycarpd.election.model import PeerConnection
+from pycarpd.daemon.jobs import HandoverListener, Job, Kind, Listener
+from pycarpd.election.model import Freshness
 from pycarpd.linux.clock import realtime_ns
 from pycarpd.moosefs.follower import ChainFollower
 from pycarpd.takeover.context import Context, Request, TakeoverSettings
@@ -23,98 +22,15 @@ from pycarpd.takeover.demote import DEMOTE
 from pycarpd.takeover.events import Outcome
 from pycarpd.takeover.executor import PlanExecutor, StepProgress
 from pycarpd.takeover.plans import build_plan, make_context, rebuild
-from pycarpd.takeover.promote import PROMOTE
 from pycarpd.takeover.prune import label
 from pycarpd.takeover.records import OpenPlan
 from pycarpd.takeover.step import Plan, StepFault, Verb
-from pycarpd.takeover.switchover import HOLD, LEVEL, Parley
+from pycarpd.takeover.switchover import Parley
 
 logger = logging.getLogger(__name__)
 
 ADDRESS_TIMEOUT_S = 4.0
 KILL_STEP = "kill-mfsmaster"
-
-
-def _unheard(_term: int) -> None:
-    """Answer a wish that nobody hears."""
-
-
-class Kind(Enum):
-    """What is asked of the host."""
-
-    PROMOTE = PROMOTE
-    DEMOTE = DEMOTE
-    HOLD = HOLD
-    LEVEL = LEVEL
-
-    @property
-    def is_handovers(self) -> bool:
-        """Tell whether it is one of a switchover's halves, which only lead up to the other plans."""
-        return self in (Kind.HOLD, Kind.LEVEL)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One wish of the election; ``successor`` is the name of the node that serves now, or empty.
-
-    ``is_foreign``: a standby's metalogger files are archived too, since they hold what the successor never had.
-    ``inherits``: the old master has handed over. For the others see takeover.context.Request.
-    """
-
-    kind: Kind
-    term: int
-    connections: tuple[PeerConnection, ...] = ()
-    successor: str = ""
-    is_foreign: bool = False
-    inherits: bool = False
-    successor_version: int | None = None
-    master_version: int | None = None
-    minimum_version: int = 0
-    is_address_held: bool = False
-
-    @classmethod
-    def of_demotion(cls, asked: DemoteRequest) -> "Job":
-        """Return the demotion that the heartbeat has asked for."""
-        return cls(
-            Kind.DEMOTE,
-            asked.term,
-            successor=asked.successor,
-            is_foreign=asked.is_foreign,
-            successor_version=asked.successor_version,
-            master_version=asked.master_version,
-        )
-
-    @classmethod
-    def of_promotion(cls, asked: PromoteRequest) -> "Job":
-        """Return the promotion that the heartbeat has asked for."""
-        return cls(
-            Kind.PROMOTE,
-            asked.term,
-            connections=asked.connections,
-            inherits=asked.inherits,
-            minimum_version=asked.minimum_version,
-            is_address_held=asked.is_address_held,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who hears of plans, in the event loop: ``ended`` (job, is_ok), ``progress``, ``finished``."""
-
-    ask_address: Callable[[int, int], None]
-    ended: Callable[[Job, bool], None]
-    progress: Callable[[Job, StepProgress], None]
-    finished: Callable[[Job, Outcome], None]
-    want_address: Callable[[int], None] = _unheard
-
-
-@dataclass(frozen=True, slots=True)
-class HandoverListener:
-    """Who hears of a switchover's halves, in the event loop: ``told`` (job, version), ``confirmed``, ``finished``."""
-
-    told: Callable[[Job, int], None]
-    confirmed: Callable[[Job], None]
-    finished: Callable[[Job, Outcome], None]
 
 
 class PlanDesk:
@@ -187,11 +103,39 @@ class PlanDesk:
         if self._current.kind is Kind.PROMOTE:
             self._is_overtaken = True
             self._executor.abort(f"{job.kind.value} was asked for")
-
+        elif self._current.kind is Kind.SPECULATE:
+            self._ask_while_speculating(job)
         elif self._current.kind is Kind.LEVEL and job.kind is Kind.PROMOTE and self._parley is not None:
             self._parley.go_on()
         elif self._current.kind.is_handovers and not self._is_confirmed:
             self._executor.abort(f"{job.kind.value} was asked for")
+
+    def _ask_while_speculating(self, job: Job) -> None:
+        """Let what was loaded beforehand be the promotion, or undo it; what fails is begun anew."""
+        context = self.context
+        if job.kind is not Kind.PROMOTE or context is None or self._parley is None:
+            self._executor.abort(f"{job.kind.value} was asked for")
+            return
+        context.old_connections = job.connections
+        context.request = replace(context.request, term=job.term, minimum_version=job.minimum_version)
+        self._parley.go_on()
+
+    def speculate(self, term: int) -> bool:
+        """Load beforehand, unless something is in progress; tells whether it was begun."""
+        if self._current is not None:
+            return False
+        self._begin(Job(Kind.SPECULATE, term))
+        return True
+
+    def end_speculation(self) -> None:
+        """Undo what was loaded beforehand, unless it is a promotion by now."""
+        if self.is_speculating:
+            self._executor.abort("it was in vain")
+
+    @property
+    def is_speculating(self) -> bool:
+        """Tell whether a plan that waits for its term is in progress."""
+        return self._current is not None and self._current.kind is Kind.SPECULATE
 
     def confirm(self, term: int) -> None:
         """Let the clients' hold of that term look once more, and end with the gate closed."""
@@ -214,7 +158,7 @@ class PlanDesk:
         """End the promotion of that term, wherever it is; its end is reported once nothing of it runs any more."""
         if self._waiting is not None and self._waiting.kind is Kind.PROMOTE:
             self._waiting = None
-        if not self.is_promoting:
+        if not self.is_promoting and not self.is_speculating:
             self._tell_ended(Job(Kind.PROMOTE, term), is_ok=False)
             return
         self._aborted_term = term
@@ -223,7 +167,8 @@ class PlanDesk:
     def give_up(self) -> None:
         """End a promotion and begin nothing more: nobody is there any more to be told. A demotion goes on."""
         self._waiting = None
-        if self.is_promoting or (self._current is not None and self._current.kind.is_handovers):
+        is_half = self._current is not None and self._current.kind.is_handovers
+        if self.is_promoting or self.is_speculating or is_half:
             self._is_overtaken = True
             self._executor.abort("the heartbeat is gone")
 
@@ -257,20 +202,21 @@ class PlanDesk:
             master_version=job.master_version,
             minimum_version=job.minimum_version,
             is_address_held=job.is_address_held,
+            is_speculative=job.kind is Kind.SPECULATE,
         )
         self._parley = Parley(lambda version: self._told(job, version), lambda: self._confirmed(job))
         context: Context = make_context(
             self._takeover,
             request,
-            take_address=lambda: self._take_address(job, context),
-            release_address=lambda: self._release_address(job),
+            take_address=lambda: self._take_address(context),
+            release_address=self._release_address,
             old_connections=job.connections,
             follower=self._follower,
             parley=self._parley,
         )
         context.fence = self.fence
         context.want_address = lambda: self._want_address(job)
-        return build_plan(job.kind.value, self._takeover, request), context
+        return build_plan(job.kind.plan, self._takeover, request), context
 
     def _rebuild(self, interrupted: OpenPlan) -> tuple[Plan[Context], Context]:
         """Build the plan that an earlier process left open; its address is no longer ours to take or give."""
@@ -286,17 +232,18 @@ class PlanDesk:
 
         self._loop.call_soon_threadsafe(tell)
 
-    def _take_address(self, job: Job, context: Context) -> bool:
+    def _take_address(self, context: Context) -> bool:
         """Ask the heartbeat for the address and wait for the answer; called in the step's thread."""
         answer: Future[bool] = Future()
         version = context.chain.version if context.chain is not None else 0
 
         def ask() -> None:
-            self._address = (job.term, answer)
-            if self.listener is not None and not self._is_overtaken:
-                self.listener.ask_address(job.term, version)
-            else:
+            job = self._current
+            if job is None or self.listener is None or self._is_overtaken:
                 answer.set_result(False)
+                return
+            self._address = (job.term, answer)
+            self.listener.ask_address(job.term, version)
 
         self._loop.call_soon_threadsafe(ask)
         try:
@@ -305,23 +252,42 @@ class PlanDesk:
             return False
 
     def _told(self, job: Job, version: int) -> None:
-        """Pass on, from the step's thread, what a switchover's half has found."""
-        if self.handover_listener is not None:
+        """Pass on, from the step's thread, what a plan that waits has found."""
+        if job.kind is Kind.SPECULATE:
+            self._loop.call_soon_threadsafe(self._prepared, job)
+        elif self.handover_listener is not None:
             self._loop.call_soon_threadsafe(self.handover_listener.told, job, version)
 
     def _confirmed(self, job: Job) -> None:
         """Pass on, from the step's thread, that the role may be given away: from here on the hold is not undone."""
 
         def tell() -> None:
-            if job == self._current and self.handover_listener is not None:
+            if job.kind is Kind.SPECULATE:
+                self._adopt(job)
+            elif job == self._current and self.handover_listener is not None:
                 self._is_confirmed = True
                 self.handover_listener.confirmed(job)
 
         self._loop.call_soon_threadsafe(tell)
 
-    def _release_address(self, job: Job) -> bool:
+    def _prepared(self, job: Job) -> None:
+        chain = self.context.chain if self.context is not None else None
+        if job == self._current and chain is not None and self.listener is not None:
+            self.listener.prepared(Freshness(chain.metaid, chain.version))
+
+    def _adopt(self, job: Job) -> None:
+        """Let the plan that has waited be the promotion that was asked for meanwhile."""
+        if job == self._current and self._waiting is not None and self._waiting.kind is Kind.PROMOTE:
+            self._current, self._waiting = self._waiting, None
+
+    def _release_address(self) -> bool:
         """Give the address up: the news that the promotion has failed makes the heartbeat take it away first."""
-        self._loop.call_soon_threadsafe(self._report, job, False)
+
+        def report() -> None:
+            if self._current is not None:
+                self._report(self._current, False)
+
+        self._loop.call_soon_threadsafe(report)
         return True
 
     def _report(self, job: Job, is_ok: bool) -> None:
@@ -360,7 +326,8 @@ class PlanDesk:
             if self.handover_listener is not None:
                 self.handover_listener.finished(job, outcome)
         elif job is not None:
-            self._report(job, outcome.ok)
+            if job.kind is not Kind.SPECULATE:
+                self._report(job, outcome.ok)
             if self.listener is not None:
                 self.listener.finished(job, outcome)
         aborted_term, self._aborted_term = self._aborted_term, None

@@ -21,9 +21,9 @@ from pycarpd.daemon.disk import Disk
 from pycarpd.daemon.downloads import Downloads
 from pycarpd.daemon.drills import Drills, Turn
 from pycarpd.daemon.host import Host
+from pycarpd.daemon.jobs import Job, Kind
 from pycarpd.daemon.messages import PeerNews, StatusNews
 from pycarpd.daemon.patient import NO_METALOGGER, Findings
-from pycarpd.daemon.plans import Job, Kind
 from pycarpd.election.model import Role
 from pycarpd.linux.clock import boottime_ns, realtime_ns
 from pycarpd.takeover.events import Outcome

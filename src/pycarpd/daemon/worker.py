@@ -20,7 +20,7 @@ from pycarpd.control.server import serve_tcp, serve_unix
 from pycarpd.control.status import HistoryAnswer, Status
 from pycarpd.daemon import messages as msg
 from pycarpd.daemon.arbitration import Arbitration
-from pycarpd.daemon.board import Board, plan_report
+from pycarpd.daemon.board import Board
 from pycarpd.daemon.bugs import end_on_bugs
 from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.chronicle import Chronicle
@@ -31,12 +31,14 @@ from pycarpd.daemon.founding import COMMAND as FOUND
 from pycarpd.daemon.founding import Founding
 from pycarpd.daemon.handover import HandoverDesk
 from pycarpd.daemon.host import Host
+from pycarpd.daemon.jobs import Job, Kind, Listener, faults_of
 from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
-from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
+from pycarpd.daemon.plans import PlanDesk
 from pycarpd.daemon.standby import Needs, Standby
 from pycarpd.daemon.stonith import COMMAND as CONFIRM_DEAD
 from pycarpd.daemon.stonith import Stonith
 from pycarpd.daemon.watchman import Watchman
+from pycarpd.election import effects as fx
 from pycarpd.election.model import Persistent, Role
 from pycarpd.linux.files import write_durably
 from pycarpd.settings import DaemonSettings
@@ -53,10 +55,6 @@ METAID_FILE = "metaid"
 JOURNAL_FILE = "journal"
 HISTORY_FILE = "history.jsonl"
 SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
-PLAN_FAILED_HINTS = {
-    Kind.PROMOTE: "mend the cause; the node tries again by itself",
-    Kind.DEMOTE: "mend the cause, then restart pycarpd here: until then this host may hold files of an older master",
-}
 
 
 class Worker:
@@ -129,6 +127,7 @@ class Worker:
             ended=self._on_plan_ended,
             progress=self._on_progress,
             finished=self._on_plan_finished,
+            prepared=lambda found: self._heartbeat.send(msg.FreshnessNews(found, "", has_files=True)),
         )
         recovered = await self._desk.recover()
         if recovered.plan != "none":
@@ -264,6 +263,8 @@ class Worker:
                 self._operate(Job.of_promotion(message))
             case msg.DemoteRequest():
                 self._operate(Job.of_demotion(message))
+            case fx.Speculate() | fx.CancelSpeculation() if self._desk is not None:
+                self._speculate(self._desk, message)
             case msg.AbortRequest(term=term) if self._desk is not None:
                 self._desk.abort(term)
             case msg.AttachAnswer(term=term, is_attached=is_attached) if self._desk is not None:
@@ -282,6 +283,13 @@ class Worker:
         self._patient.is_operated_on = True
         self._board.phases.clear()
         self._desk.ask(job)
+
+    def _speculate(self, desk: PlanDesk, wish: msg.SpeculationWish) -> None:
+        if isinstance(wish, fx.CancelSpeculation):
+            desk.end_speculation()
+        elif self._standby is not None and self._patient is not None and desk.speculate(wish.term):
+            self._standby.drills.cancel()
+            self._patient.is_operated_on = True
 
     def _on_plan_ended(self, job: Job, is_ok: bool) -> None:
         """Tell the heartbeat, but not that a host is demoted whose mfsmaster runs on: this process's end kills it.
@@ -311,15 +319,8 @@ class Worker:
         )  # fmt: skip
 
     def _on_plan_finished(self, job: Job, outcome: Outcome) -> None:
-        faults = [
-            plan_report("plan-degraded", f"{job.kind.value}: {step}: {f.detail}", "see the log")
-            for step, f in outcome.degraded
-        ]
-        if not outcome.ok and outcome.fault is not None:
-            self._board.promotions_failed += job.kind is Kind.PROMOTE
-            text = f"{job.kind.value} failed at {outcome.failed_step}: {outcome.fault.detail}"
-            faults.append(plan_report("plan-failed", text, PLAN_FAILED_HINTS[job.kind]))
-            logger.error("plan failed code=%s undone=%s %s", outcome.fault.code, outcome.undone, text)
+        faults = faults_of(job, outcome)
+        self._board.promotions_failed += job.kind is Kind.PROMOTE and not outcome.ok and outcome.fault is not None
         context = self._desk.context if self._desk is not None else None
         lost = context.operations_lost if context is not None else None
         if context is not None and lost:

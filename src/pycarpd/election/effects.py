@@ -81,6 +81,20 @@ class PreserveFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Speculate:
+    """Begin the PROMOTE plan, as far as it concerns this host alone; the master is overdue. See speculation.py."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSpeculation:
+    """Undo what Speculate has begun: the master was heard again, or another is elected."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
 class Transition:
     """The role changed."""
 
@@ -168,6 +182,8 @@ Effect = (
     | AbortPromotion
     | StartDemotion
     | PreserveFiles
+    | Speculate
+    | CancelSpeculation
     | Transition
     | HoldClients
     | ConfirmHandover

@@ -19,7 +19,7 @@ that depends on it is sent before.
 from dataclasses import replace
 from typing import assert_never
 
-from pycarpd.election import early, granting, handover, hearing, lineage, orders, quorum, roles, support
+from pycarpd.election import early, granting, handover, hearing, lineage, orders, quorum, roles, speculation, support
 from pycarpd.election.effects import AnnounceVip, Effect, StartDemotion, StartPromotion, Stopped
 from pycarpd.election.events import (
     AddressWanted,
@@ -87,6 +87,7 @@ class Elector:
         self._dispatch(event, now_ns)
         handover.settle(node, now_ns)
         granting.settle(node)
+        speculation.settle(node, now_ns)
         return tuple(node.effects)
 
     def next_deadline(self) -> int | None:
@@ -108,6 +109,7 @@ class Elector:
             node.lease_deadline_ns(),
             self._no_master_ns(),
             node.start_wait_ns(),
+            speculation.due_ns(node),
         )
 
     @property
@@ -124,6 +126,7 @@ class Elector:
             missed_adverts=settings.missed_adverts,
             priority=settings.priority,
             preempt=settings.preempt,
+            speculates=settings.speculates,
         )
 
     def snapshot(self, now_ns: int) -> Snapshot:
@@ -192,6 +195,7 @@ class Elector:
             roles.recover(node, Cause.NAME_CLEARED, now_ns)
         if node.listen_deadline_ns is not None and now_ns >= node.listen_deadline_ns:
             self._on_listened(now_ns)
+        speculation.on_time(node, late_ns, now_ns)
         if node.master_deadline_ns is not None and now_ns >= node.master_deadline_ns:
             self._on_master_deadline(late_ns, now_ns)
         if node.election_deadline_ns is not None and now_ns >= node.election_deadline_ns:

@@ -15,6 +15,7 @@ from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.standby import Standby
 from pycarpd.election.succession import Handing, told_in
+from pycarpd.election.suspicion import Suspicion
 from pycarpd.election.transitions import TRANSITIONS
 from pycarpd.invariant import invariant
 
@@ -78,6 +79,7 @@ class Node:
     master_id: int = 0
     claim_heard_ns: int = 0
     standby: Standby = field(default_factory=Standby)
+    suspicion: Suspicion = field(default_factory=Suspicion)
     quiet: Freshness | None = None
     """What lay here when nobody served, and when that was looked at."""
     quiet_ns: int = 0

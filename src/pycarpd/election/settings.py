@@ -28,6 +28,8 @@ class ElectionSettings:
     late_wake_ns: int = 50_000_000
     start_wait_ns: int = 10_000_000_000
     """How long a node that has just started waits to hear from every other candidate before it promotes itself."""
+    speculates: bool = False
+    """Whether a standby loads mfsmaster on suspicion, before the lease has run out; see speculation.py."""
 
     majority: int = field(init=False, repr=False)
     """How many members, a node itself included, have to agree that it serves: one without an arbiter."""

@@ -61,6 +61,9 @@ MAJORITY_BRANCHES = (
     "a vote refused: a higher version of an older lineage",
     "a standby's files were no part of the master's lineage",
     "two served at once after a host had stood still",
+    "what was loaded on suspicion is served",
+    "what was loaded on suspicion is taken back",
+    "recovery: of what was loaded on suspicion",
 )
 CLUSTERS = (
     "a cluster of 2, 0 of them witnesses",
@@ -70,6 +73,7 @@ CLUSTERS = (
     "a cluster of 5, 2 of them witnesses",
     "a node of another version: older",
     "a node of another version: newer",
+    "a cluster that speculates",
 )
 
 

@@ -17,9 +17,10 @@ from pycarpd.invariant import invariant
 from pycarpd.sim.agenda import NS_PER_MS, NS_PER_S, Action
 from pycarpd.sim.ear import Ear
 from pycarpd.sim.etcd import EtcdClient, Record
+from pycarpd.sim.jobs import Reporting
 from pycarpd.sim.network import Datagram
 from pycarpd.sim.place import Place
-from pycarpd.sim.worker import Reporting, SimWorker
+from pycarpd.sim.worker import SimWorker
 from pycarpd.wire.codec import CodecSettings, Encoder
 
 WORKER_START_NS = 5 * NS_PER_MS

@@ -96,7 +96,7 @@ class Operating:
             return
         step = self._running[0]
         fault = plans.look_again(self._operation, step)
-        if fault is None and step == plans.AWAIT_SUCCESSOR:
+        if fault is None and step in (plans.AWAIT_SUCCESSOR, plans.AWAIT_TERM):
             self._around.confirmed()
         self._end_step(fault)
 

@@ -17,7 +17,12 @@ DEMOTE = "demote"
 HOLD = "hold"
 LEVEL = "level"
 AWAIT_SUCCESSOR = "await-successor"
-WAITS_NS = {AWAIT_SUCCESSOR: 4_000 * NS_PER_MS, "await-promotion": 8_000 * NS_PER_MS}
+AWAIT_TERM = "await-term"
+WAITS_NS = {
+    AWAIT_SUCCESSOR: 4_000 * NS_PER_MS,
+    "await-promotion": 8_000 * NS_PER_MS,
+    AWAIT_TERM: 9_000 * NS_PER_MS,
+}
 """The steps that wait for the election's word, and for how long."""
 GATE_NS = 10_000 * NS_PER_MS
 EARLY = "early-address"
@@ -44,22 +49,27 @@ class Operation:
     version: int = 0
     """What a half of a switchover has found."""
     is_foreign: bool = False
+    is_speculative: bool = False
+    """Whether the plan was begun before the term was won."""
 
 
 def spec_of(operation: Operation) -> PlanSpec:
     """Return the plan's steps; their bounds are the habits' of the host."""
     timeout_ns = operation.host.habits.plan_timeout_ns
     if operation.plan == PROMOTE:
-        return PlanSpec(PROMOTE, (*_prepare(timeout_ns), *_serve(timeout_ns), *_report(timeout_ns)))
+        is_speculative = operation.is_speculative
+        prepare = _prepare(timeout_ns, is_speculative=is_speculative)
+        return PlanSpec(PROMOTE, (*prepare, *_serve(timeout_ns, is_speculative=is_speculative), *_report(timeout_ns)))
     if operation.plan in (HOLD, LEVEL):
         return PlanSpec(operation.plan, _handover(operation.plan, timeout_ns))
     return PlanSpec(DEMOTE, _demotion(timeout_ns, has_successor=operation.has_successor))
 
 
-def _prepare(timeout_ns: int) -> tuple[StepSpec, ...]:
+def _prepare(timeout_ns: int, *, is_speculative: bool) -> tuple[StepSpec, ...]:
+    on_failure = OnFailure.ABORT if is_speculative else _REPORT
     return (
         StepSpec("preserve", timeout_ns),
-        StepSpec(EARLY, timeout_ns, on_failure=_REPORT, undo=UndoScope.ALWAYS),
+        StepSpec(EARLY, timeout_ns, on_failure=on_failure, undo=UndoScope.ALWAYS),
         StepSpec("stop-metalogger", timeout_ns),
         StepSpec("end-mfsmaster", timeout_ns, has_check=True),
         StepSpec("assemble", timeout_ns),
@@ -67,10 +77,12 @@ def _prepare(timeout_ns: int) -> tuple[StepSpec, ...]:
     )
 
 
-def _serve(timeout_ns: int) -> tuple[StepSpec, ...]:
+def _serve(timeout_ns: int, *, is_speculative: bool) -> tuple[StepSpec, ...]:
+    wait = (StepSpec(AWAIT_TERM, WAITS_NS[AWAIT_TERM] + timeout_ns),) if is_speculative else ()
     return (
         StepSpec("start-mfsmaster", timeout_ns, undo=_STOPS),
         StepSpec("probe", timeout_ns),
+        *wait,
         StepSpec("close-gate", timeout_ns, on_failure=_REPORT, undo=UndoScope.ALWAYS, has_check=True),
         StepSpec(TAKE_ADDRESS, ADDRESS_TIMEOUT_NS + timeout_ns, undo=_STOPS, commits=True),
         StepSpec("admit-servers", timeout_ns, on_failure=_REPORT),
@@ -202,7 +214,8 @@ def _keep_out(operation: Operation) -> Answer:
 
 def _early(operation: Operation) -> Answer:
     _keep_out(operation)
-    operation.want_address()
+    if not operation.is_speculative:
+        operation.want_address()
     return None
 
 
@@ -265,6 +278,8 @@ def _prove_level(operation: Operation) -> Answer:
 def look_again(operation: Operation, step: str) -> Answer:
     """Let a step that has waited for the election's word end: mfsmaster has to be where it was."""
     host = operation.host
+    if step == AWAIT_TERM:
+        return StepFault("METALOGGER_RAN", "files have come meanwhile") if host.has_metalogger else _probe(operation)
     if step != AWAIT_SUCCESSOR:
         return None
     is_there = host.has_mfsmaster and not host.is_hung and host.data.own is not None

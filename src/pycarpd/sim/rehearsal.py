@@ -7,7 +7,7 @@ serve, with everybody else of it standing by.
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from pycarpd.election.model import Arbiter, Role
@@ -35,6 +35,7 @@ DRIFT_PPM_MAX = 499
 """Per node, so that no two clocks differ by more than the bound."""
 CRASHED, CUT_OFF, PAUSED = range(3)
 PREEMPTING = 0.3
+SPECULATING = 0.3
 WITHOUT_ARBITER = 0.1
 MIXED = 0.15
 """In how many rehearsals some nodes run another version of pycarpd."""
@@ -78,6 +79,8 @@ def draw(seed: int, arbiter: Arbiter | None = None) -> Scenario:
     if arbiter is None:
         arbiter = Arbiter.NONE if rng.random() < WITHOUT_ARBITER else Arbiter.MAJORITY
     options = _draw_options(rng, arbiter, is_sealed=seed % SEALED_EVERY == 0)
+    # Drawn apart, so that what else a seed means is what it has always meant.
+    options = replace(options, speculates=Random(f"speculation {seed}").random() < SPECULATING)
     names = tuple(f"meta{number}" for number in range(1, options.nodes + 1))
     moments = draw_moments(rng, draw_plan(rng, duration_ns=FAULTS_NS), names)
     return Scenario(seed, options, rng.randint(0, BEGIN_MAX_NS), moments)
@@ -119,6 +122,8 @@ def perform(scenario: Scenario) -> Result:
     converged_ns = 0
     for dialect in set(scenario.options.dialects.values()):
         world.mark(f"a node of another version: {dialect.name.lower()}")
+    if scenario.options.speculates:
+        world.mark("a cluster that speculates")
     if scenario.options.arbiter is Arbiter.NONE:
         world.mark("a cluster without an arbiter")
     world.mark(f"a cluster of {scenario.options.nodes}, {len(scenario.options.witnesses)} of them witnesses")

@@ -86,7 +86,7 @@ class Stage:
         return self._world
 
     def nodes(self, count: str, *settings: str) -> None:
-        """``nodes COUNT [majority] [preempt] [mixed] [witness=NAME] [NAME=PRIORITY]...``: make the world."""
+        """``nodes COUNT [majority] [preempt] [speculate] [mixed] [witness=NAME] [NAME=PRIORITY]...``: make a world."""
         options = WorldOptions(nodes=int(count))
         for setting in settings:
             options = _with_setting(options, setting)
@@ -305,6 +305,8 @@ WORDS: dict[type[fx.Effect], str] = {
     fx.DetachVip: "detach VIP",
     fx.AnnounceVip: "announce VIP",
     fx.PreserveFiles: "preserve files",
+    fx.Speculate: "load on suspicion",
+    fx.CancelSpeculation: "take back what was loaded",
     fx.Stopped: "stopped",
     fx.HoldClients: "hold clients",
     fx.ConfirmHandover: "look once more",
@@ -350,6 +352,8 @@ def _with_setting(options: WorldOptions, setting: str) -> WorldOptions:
     match name:
         case "preempt":
             return replace(options, preempt=True)
+        case "speculate":
+            return replace(options, speculates=True)
         case "majority":
             return replace(options, arbiter=Arbiter.MAJORITY)
         case "mixed":

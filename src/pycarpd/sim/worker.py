@@ -5,7 +5,7 @@ back before anything else. Steps take their time, fail, hang until they are canc
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from pycarpd.election import effects as fx
@@ -13,7 +13,6 @@ from pycarpd.election.events import (
     AddressWanted,
     ClientsHeld,
     DemotionFinished,
-    Event,
     FilesLevel,
     FreshnessKnown,
     HandoverConfirmed,
@@ -27,8 +26,8 @@ from pycarpd.election.model import Persistent
 from pycarpd.invariant import invariant
 from pycarpd.sim import plans
 from pycarpd.sim.agenda import NS_PER_MS, Action
-from pycarpd.sim.etcd import EtcdClient
 from pycarpd.sim.host import Host
+from pycarpd.sim.jobs import Job, Reporting
 from pycarpd.sim.operation import Operating, Surroundings
 from pycarpd.sim.plans import DEMOTE, HOLD, LEVEL, PROMOTE, Operation
 from pycarpd.takeover.events import Outcome
@@ -37,26 +36,6 @@ from pycarpd.takeover.records import OpenPlan, decode, open_plan
 LOOK_SOON_NS = 5 * NS_PER_MS
 LOOK_EVERY_NS = 500 * NS_PER_MS
 """How often a host looks at its files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A plan asked for."""
-
-    plan: str
-    term: int
-    has_successor: bool = False
-    is_foreign: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reporting:
-    """Whom a worker tells: the heartbeat its news, the world what became rare enough to be counted."""
-
-    report: Callable[[Event], None]
-    mark: Callable[[str], None]
-    lose_power: Callable[[], None]
-    arbiter: EtcdClient | None = None
 
 
 class SimWorker:
@@ -142,6 +121,10 @@ class SimWorker:
                 self.promote(term)
             case fx.AbortPromotion(term=term):
                 self.abort(term)
+            case fx.Speculate(term=term):
+                self._speculate(term)
+            case fx.CancelSpeculation():
+                self._give_up_speculation("in vain")
             case fx.StartDemotion(term=term, successor=successor, is_foreign=is_foreign):
                 self.demote(term, has_successor=bool(successor), is_foreign=is_foreign)
             case fx.HoldClients() | fx.ConfirmHandover() | fx.LevelFiles() | fx.EndHandover():
@@ -169,6 +152,20 @@ class SimWorker:
             case _:
                 assert_never(wish)
 
+    def _speculate(self, term: int) -> None:
+        if self._current is None:
+            self._ask(Job(PROMOTE, term, is_speculative=True))
+
+    def _give_up_speculation(self, reason: str) -> None:
+        if self._current is not None and self._current.is_speculative and self._operating is not None:
+            self._operating.abort(reason)
+
+    def _adopt(self, job: Job, operation: Operation) -> None:
+        """Let the plan that waited be the promotion that was asked for."""
+        self._reporting.mark("what was loaded on suspicion is served")
+        self._current, self._waiting = job, None
+        operation.term = self._host.serving_term = job.term
+
     def abort(self, term: int) -> None:
         """End and undo a promotion; its end is reported once nothing of it runs any more."""
         if self._waiting is not None and self._waiting.plan == PROMOTE:
@@ -190,7 +187,13 @@ class SimWorker:
             self._begin_job(job)
             return
         self._waiting = job
-        if self._current.plan == PROMOTE:
+        if self._current.is_speculative and job.plan == PROMOTE:
+            self._is_called_on = True
+            if self._operating is not None:
+                self._operating.go_on()
+        elif self._current.is_speculative:
+            self._give_up_speculation(f"{job.plan} was asked for")
+        elif self._current.plan == PROMOTE:
             self._is_overtaken = True
             if self._operating is not None:
                 self._operating.abort(f"{job.plan} was asked for")
@@ -213,7 +216,7 @@ class SimWorker:
             around = replace(
                 self._surroundings(self._finished),
                 told=lambda: self._told(job, operation),
-                confirmed=lambda: self._confirmed(job),
+                confirmed=lambda: self._confirmed(job, operation),
             )
             self._operating = Operating(operation, around, self._starts)
             self._operating.start(
@@ -221,6 +224,7 @@ class SimWorker:
                     ("term", str(job.term)),
                     ("has_successor", str(int(job.has_successor))),
                     ("is_foreign", str(int(job.is_foreign))),
+                    ("is_speculative", str(int(job.is_speculative))),
                 ),
                 plans.spec_of(operation),
             )
@@ -241,6 +245,7 @@ class SimWorker:
             lambda: self._want_address(job.term),
             self._release_address,
             is_foreign=job.is_foreign,
+            is_speculative=job.is_speculative,
         )
 
     def _surroundings(self, finished: Callable[[Outcome], None]) -> Surroundings:
@@ -261,8 +266,14 @@ class SimWorker:
     def _rebuilt(self, interrupted: OpenPlan) -> Operation:
         fields = dict(interrupted.opened.parameters)
         job = Job(
-            interrupted.opened.plan, int(fields["term"]), fields["has_successor"] == "1", fields["is_foreign"] == "1"
+            interrupted.opened.plan,
+            int(fields["term"]),
+            fields["has_successor"] == "1",
+            fields["is_foreign"] == "1",
+            fields["is_speculative"] == "1",
         )
+        if job.is_speculative:
+            self._reporting.mark("recovery: of what was loaded on suspicion")
         operation = self._operation(interrupted.opened.plan_id, job)
         operation.want_address = operation.release_address = lambda: None
         return operation
@@ -283,8 +294,12 @@ class SimWorker:
         self._reporting.report(PromotionReady(job.term, self._host.expected_version))
 
     def _told(self, job: Job, operation: Operation) -> None:
-        found = ClientsHeld if job.plan == HOLD else FilesLevel
-        self._reporting.report(found(job.term, operation.version))
+        if job.is_speculative:
+            host = self._host
+            self._reporting.report(FreshnessKnown(host.freshness, host.refusal, host.data.best is not None))
+        else:
+            found = ClientsHeld if job.plan == HOLD else FilesLevel
+            self._reporting.report(found(job.term, operation.version))
         if self._is_called_on:  # the promotion was asked for before
             self._later(0, self._go_on)
 
@@ -292,7 +307,11 @@ class SimWorker:
         if self._operating is not None and self._is_called_on:
             self._operating.go_on()
 
-    def _confirmed(self, job: Job) -> None:
+    def _confirmed(self, job: Job, operation: Operation) -> None:
+        if job.is_speculative:
+            if self._waiting is not None and self._waiting.plan == PROMOTE:
+                self._adopt(self._waiting, operation)
+            return
         self._is_confirmed = True
         self._reporting.report(HandoverConfirmed(job.term))
 
@@ -321,6 +340,8 @@ class SimWorker:
         if job is not None and job.plan in (HOLD, LEVEL):
             if not outcome.ok:
                 self._reporting.report(HandoverFailed(job.term, str(outcome.failed_step)))
+        elif job is not None and job.is_speculative:
+            self._reporting.mark("what was loaded on suspicion is taken back")
         elif job is not None:
             self._tell(job, is_ok=outcome.ok)
             if job.has_successor:

@@ -52,6 +52,7 @@ class WorldOptions:
     interval_ns: int = 250 * NS_PER_MS
     missed_adverts: int = 3
     preempt: bool = False
+    speculates: bool = False
     strict: bool = True
     arbiter: Arbiter = Arbiter.NONE
     witnesses: frozenset[str] = frozenset()
@@ -211,6 +212,7 @@ class World:
             missed_adverts=options.missed_adverts,
             priority=options.priorities.get(member.name, 100),
             preempt=options.preempt,
+            speculates=options.speculates,
             arbiter=options.arbiter,
             strict=options.strict,
             tie_break=TieBreak.NUMERIC if options.strict else TieBreak.UCARP_LITTLE_ENDIAN,

@@ -107,6 +107,7 @@ class Request:
     relied on. ``is_address_held``: an in-place restart, so chunkservers may have changed the live version already.
     ``is_foreign``: what the metalogger has written may be no part of the successor's lineage.
     ``inherits``: the old master handed over with every client answered, so no lock is left by an answer that got lost.
+    ``is_speculative``: begun before the term was won; then the plan waits for it.
     ``successor_version``: the metadata version at which another node was promoted, as far as it is known;
     ``master_version`` the one that it serves by now, as its adverts tell.
     """
@@ -122,6 +123,7 @@ class Request:
     is_foreign: bool = False
     inherits: bool = False
     master_version: int | None = None
+    is_speculative: bool = False
 
 
 def unheard() -> None:

@@ -94,7 +94,7 @@ def build_plan(name: str, settings: TakeoverSettings, request: Request) -> Plan[
     if name in HANDOVER_PLANS:
         return HANDOVER_PLANS[name](request.label, parameters)
     if name == PROMOTE:
-        return promote_plan(settings, request.label, parameters)
+        return promote_plan(settings, request.label, parameters, is_speculative=request.is_speculative)
     invariant(name == DEMOTE, f"there is no plan {name!r}")
     return demote_plan(request, request.label, parameters)
 
@@ -119,6 +119,7 @@ def parameters_of(request: Request) -> tuple[tuple[str, str], ...]:
         "is_foreign": str(int(request.is_foreign)),
         "inherits": str(int(request.inherits)),
         "master_version": _text(request.master_version),
+        "is_speculative": str(int(request.is_speculative)),
     }
     return tuple(fields.items())
 
@@ -138,6 +139,7 @@ def request_of(parameters: tuple[tuple[str, str], ...]) -> Request:
         is_foreign=fields.get("is_foreign") == "1",
         inherits=fields.get("inherits") == "1",
         master_version=_number(fields.get("master_version", _NONE)),
+        is_speculative=fields.get("is_speculative") == "1",
     )
 
 

@@ -12,6 +12,7 @@ from pycarpd.moosefs.probe import ProbeFault, list_servers
 from pycarpd.takeover import actions
 from pycarpd.takeover.actions import ContextStep, to_seconds
 from pycarpd.takeover.assemble import assemble, discard_staging, install, preserve
+from pycarpd.takeover.beforehand import await_step, shut_out
 from pycarpd.takeover.context import NS_PER_S, Context, TakeoverSettings
 from pycarpd.takeover.early import (
     admit_servers,
@@ -92,18 +93,26 @@ def start(context: Context, cancel: threading.Event) -> StepFault | None:
     return start_mfsmaster(context, cancel)
 
 
-def promote_plan(settings: TakeoverSettings, plan_id: str, parameters: tuple[tuple[str, str], ...]) -> Plan[Context]:
-    """Return the plan that makes this host serve; *parameters* travel in the journal."""
-    steps = (*fence_steps(settings), *_prepare_steps(), *_serve_steps(settings), *_report_steps())
-    return Plan(PROMOTE, plan_id, parameters, steps)
+def promote_plan(
+    settings: TakeoverSettings, plan_id: str, parameters: tuple[tuple[str, str], ...], *, is_speculative: bool = False
+) -> Plan[Context]:
+    """Return the plan that makes this host serve; *parameters* travel in the journal.
+
+    One that *is_speculative* waits for its term before it does anything that concerns others.
+    """
+    prepare = _prepare_steps(is_speculative=is_speculative)
+    fence, load = fence_steps(settings), _load_steps(settings)
+    first = (*prepare, *load, await_step(), *fence) if is_speculative else (*fence, *prepare, *load)
+    return Plan(PROMOTE, plan_id, parameters, (*first, *_serve_steps(settings), *_report_steps()))
 
 
-def _prepare_steps() -> tuple[ContextStep, ...]:
+def _prepare_steps(*, is_speculative: bool) -> tuple[ContextStep, ...]:
     files = actions.FILES_TIMEOUT_NS
-    early = StepSpec(EARLY, actions.QUICK_TIMEOUT_NS, on_failure=OnFailure.REPORT, undo=UndoScope.ALWAYS)
+    on_failure = OnFailure.ABORT if is_speculative else OnFailure.REPORT
+    early = StepSpec(EARLY, actions.QUICK_TIMEOUT_NS, on_failure=on_failure, undo=UndoScope.ALWAYS)
     return (
         ContextStep(StepSpec("preserve", files), preserve),
-        ContextStep(early, take_early, undo_early),
+        ContextStep(early, shut_out if is_speculative else take_early, undo_early),
         ContextStep(
             StepSpec("stop-metalogger", actions.METALOGGER_TIMEOUT_NS),
             actions.stop_metalogger,
@@ -119,18 +128,23 @@ def _prepare_steps() -> tuple[ContextStep, ...]:
     )
 
 
-def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
-    quick, report = actions.QUICK_TIMEOUT_NS, OnFailure.REPORT
+def _load_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
     # The step gives up by itself first, so that its own words are what the operator reads.
     start_ns = settings.start_timeout_ns + actions.KILL_TIMEOUT_NS
-    wait_ns = settings.chunkserver_wait_max_ns + quick
     return (
         ContextStep(
             StepSpec("start-mfsmaster", start_ns, undo=UndoScope.STOPS_SERVING),
             start,
             actions.undo_start,
         ),
-        ContextStep(StepSpec("probe", quick), prove_live),
+        ContextStep(StepSpec("probe", actions.QUICK_TIMEOUT_NS), prove_live),
+    )
+
+
+def _serve_steps(settings: TakeoverSettings) -> tuple[ContextStep, ...]:
+    quick, report = actions.QUICK_TIMEOUT_NS, OnFailure.REPORT
+    wait_ns = settings.chunkserver_wait_max_ns + quick
+    return (
         ContextStep(
             StepSpec("close-gate", quick, on_failure=report, undo=UndoScope.ALWAYS, has_check=True),
             close_early,

@@ -57,7 +57,8 @@ def with_cluster(lines: str) -> Config:
 def test_the_defaults_are_those_of_the_default_profile() -> None:
     settings = election_settings(valid(GOOD))
     assert (settings.interval_ns, settings.missed_adverts, settings.advbase) == (250_000_000, 3, 1)
-    assert (settings.preempt, settings.strict, settings.arbiter) == (False, True, Arbiter.MAJORITY)
+    assert (settings.preempt, settings.speculates) == (False, False)
+    assert (settings.strict, settings.arbiter) == (True, Arbiter.MAJORITY)
     assert settings.tie_break is TieBreak.NUMERIC
     assert settings.me.name == "meta2"
     assert settings.me.address == bytes([192, 0, 2, 12])

@@ -68,6 +68,7 @@ BREACHES = [
     ("config-candidate-without-moosefs", '[moosefs]\nalso_start = ["mfscgiserv"]', ""),
     ("config-two-nodes", THREE, TWO),
     ("config-etcd-table", "vhid = 10", 'vhid = 10\narbiter = "etcd"'),
+    ("config-speculation-without-votes", "vhid = 10", 'vhid = 10\narbiter = "none"\nspeculate = true'),
     ("config-etcd-table", "[http]", '[etcd]\nendpoints = ["http://192.0.2.21:2379"]\n[http]'),
     ("config-bad-endpoint", "[moosefs]", 'arbiter = "etcd"\n[etcd]\nendpoints = ["192.0.2.21:2379"]\n[moosefs]'),
     (
@@ -167,6 +168,7 @@ def test_what_is_allowed_but_odd_is_a_note(code: str, old: str, new: str, cluste
         ("vhid = 10", 'vhid = 10\nprofile = "quick"', "config-bad-value", "cluster.profile"),
         ("vhid = 10", 'vhid = 10\narbiter = "raft"', "config-bad-value", "cluster.arbiter"),
         ("vhid = 10", 'vhid = 10\npreempt = "no"', "config-bad-value", "cluster.preempt"),
+        ("vhid = 10", "vhid = 10\nspeculate = 2", "config-bad-value", "cluster.speculate"),
         (VIP, "virtual_addresses = []", "config-bad-value", "cluster.virtual_addresses"),
         (VIP, "virtual_addresses = [7]", "config-bad-value", "cluster.virtual_addresses[0]"),
         ("meta2 = ", "meta2 = 7, meta4 = ", "config-bad-value", "cluster.members.meta2"),

@@ -34,6 +34,7 @@ ELECTIONS = st.builds(
     demotion_half_life_ns=POSITIVE,
     hold_max_ns=POSITIVE,
     late_wake_ns=POSITIVE,
+    speculates=st.booleans(),
 )
 MOOSEFS = st.builds(
     MoosefsSettings,

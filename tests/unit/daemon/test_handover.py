@@ -14,8 +14,9 @@ from pycarpd.daemon import messages as msg
 from pycarpd.daemon.board import Board
 from pycarpd.daemon.channel import Channel, Closed, pair
 from pycarpd.daemon.handover import HandoverDesk
+from pycarpd.daemon.jobs import Job, Kind
 from pycarpd.daemon.patient import Patient
-from pycarpd.daemon.plans import Job, Kind, PlanDesk
+from pycarpd.daemon.plans import PlanDesk
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.model import Role

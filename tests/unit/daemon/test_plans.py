@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pycarpd.daemon import plans
-from pycarpd.daemon.plans import Job, Kind, Listener, PlanDesk
+from pycarpd.daemon.jobs import Job, Kind, Listener
+from pycarpd.daemon.plans import PlanDesk
 from pycarpd.takeover.actions import ContextStep
 from pycarpd.takeover.context import Context, Request, TakeoverSettings
 from pycarpd.takeover.events import Outcome
@@ -62,11 +63,20 @@ def tiny_plan(bench: Bench, name: str, request: Request) -> Plan[Context]:
 
         return ContextStep(spec, run, undo)
 
+    def wait_and_look(context: Context, cancel: threading.Event) -> StepFault | None:
+        parley = context.parley
+        assert parley is not None
+        fault = parley.await_word(WAIT_S, cancel) or bench.pass_by(f"look again {context.request.term}")
+        if fault is None:
+            parley.confirmed()
+        return fault
+
     second = 10 * NS_PER_S
     if name == Kind.DEMOTE.value:
         steps = (step(StepSpec("kill-mfsmaster", second)), step(StepSpec("archive-files", second)))
         return Plan(name, request.label, parameters_of(request), steps)
     address = StepSpec("take-address", second, undo=UndoScope.STOPS_SERVING, commits=True)
+    wait = (ContextStep(StepSpec("await-term", second), wait_and_look),) if request.is_speculative else ()
     return Plan(
         name,
         request.label,
@@ -74,6 +84,7 @@ def tiny_plan(bench: Bench, name: str, request: Request) -> Plan[Context]:
         (
             step(StepSpec("install", second)),
             step(StepSpec("start-mfsmaster", second, undo=UndoScope.STOPS_SERVING)),
+            *wait,
             ContextStep(address, take_address, give_address),
             step(StepSpec("prune", second, on_failure=OnFailure.REPORT)),
         ),
@@ -102,7 +113,7 @@ class Room:
         self.ended.append((job.kind, job.term, is_ok))
 
     def _progress(self, job: Job, progress: StepProgress) -> None:
-        assert job.kind.value == progress.plan
+        assert job.kind.plan == progress.plan
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         self.finished.append((job, outcome))
@@ -474,5 +485,108 @@ def test_a_desk_that_gives_up_undoes_the_promotion_and_begins_nothing(play: Play
         assert not {"start-mfsmaster 1", "kill-mfsmaster 2"} & set(bench.done)
         assert not room.asked
         assert not room.ended
+
+    play(body)
+
+
+def test_what_was_loaded_on_suspicion_is_the_promotion_that_is_asked_for(play: Play, bench: Bench) -> None:
+    async def body(room: Room) -> None:
+        assert room.desk.speculate(1)
+        room.desk.ask(PROMOTE_2)
+        await room.settle()
+        assert bench.done.count("install 1") == 1
+        room.order("install 1", "start-mfsmaster 1", "look again 2", "prune 1", "told promote 2 True")
+        assert "install 2" not in bench.done
+        assert room.asked == [2]
+        assert room.ended == [(Kind.PROMOTE, 2, True)]
+        assert [(job, outcome.ok) for job, outcome in room.finished] == [(PROMOTE_2, True)]
+
+    play(body)
+
+
+@pytest.mark.parametrize("at", ["install 1", "start-mfsmaster 1"])
+def test_what_was_loaded_in_vain_is_undone_and_nobody_is_told_of_a_promotion(play: Play, bench: Bench, at: str) -> None:
+    async def body(room: Room) -> None:
+        bench.hold(at)
+        assert room.desk.speculate(1)
+        await bench.until_begun(at)
+        room.desk.end_speculation()
+        bench.held[at].set()
+        await room.settle()
+        room.order(at, f"undo {at}", "undo install 1")
+        assert room.asked == []
+        assert room.ended == []
+        assert [(job.kind, outcome.ok) for job, outcome in room.finished] == [(Kind.SPECULATE, False)]
+
+    play(body)
+
+
+def test_a_demotion_undoes_what_was_loaded_on_suspicion(play: Play, bench: Bench) -> None:
+    async def body(room: Room) -> None:
+        bench.hold("start-mfsmaster 1")
+        assert room.desk.speculate(1)
+        await bench.until_begun("start-mfsmaster 1")
+        room.desk.ask(DEMOTE_2)
+        bench.held["start-mfsmaster 1"].set()
+        await room.settle()
+        room.order("undo start-mfsmaster 1", "undo install 1", "kill-mfsmaster 2")
+        assert room.ended == [(Kind.DEMOTE, 2, True)]
+
+    play(body)
+
+
+def test_what_is_not_as_it_was_loaded_is_undone_and_the_promotion_begins_anew(play: Play, bench: Bench) -> None:
+    async def body(room: Room) -> None:
+        bench.faults["look again 2"] = StepFault("METALOGGER_RAN", "on purpose")
+        assert room.desk.speculate(1)
+        room.desk.ask(PROMOTE_2)
+        await room.settle()
+        room.order("look again 2", "undo start-mfsmaster 1", "undo install 1", "install 2", "told promote 2 True")
+        assert room.asked == [2]
+        assert room.ended == [(Kind.PROMOTE, 2, True)]
+
+    play(body)
+
+
+def test_an_outranked_promotion_from_what_was_loaded_is_told_once_when_it_is_undone(play: Play, bench: Bench) -> None:
+    async def body(room: Room) -> None:
+        bench.hold("look again 2")
+        assert room.desk.speculate(1)
+        room.desk.ask(PROMOTE_2)
+        await bench.until_begun("look again 2")
+        room.desk.abort(2)
+        assert room.ended == []
+        bench.held["look again 2"].set()
+        await room.settle()
+        room.order("undo start-mfsmaster 1", "undo install 1")
+        assert room.asked == []
+        assert room.ended == [(Kind.PROMOTE, 2, False)]
+
+    play(body)
+
+
+def test_nothing_is_loaded_on_suspicion_beside_another_plan(play: Play, bench: Bench) -> None:
+    async def body(room: Room) -> None:
+        bench.hold("kill-mfsmaster 1")
+        room.desk.ask(DEMOTE_1)
+        await bench.until_begun("kill-mfsmaster 1")
+        assert not room.desk.speculate(1)
+        room.desk.end_speculation()
+        bench.held["kill-mfsmaster 1"].set()
+        await room.settle()
+        assert room.ended == [(Kind.DEMOTE, 1, True)]
+        assert "install 1" not in bench.done
+
+    play(body)
+
+
+def test_without_a_heartbeat_what_was_loaded_on_suspicion_is_undone(play: Play, bench: Bench) -> None:
+    async def body(room: Room) -> None:
+        assert room.desk.speculate(1)
+        room.desk.give_up()
+        await room.settle()
+        assert room.asked == []
+        assert room.ended == []
+        assert "undo install 1" in bench.done or "install 1" not in bench.done
 
     play(body)

@@ -12,8 +12,8 @@ from pycarpd.daemon.board import Board
 from pycarpd.daemon.disk import Disk
 from pycarpd.daemon.drills import Drills
 from pycarpd.daemon.host import Host
+from pycarpd.daemon.jobs import Job, Kind
 from pycarpd.daemon.patient import NO_METALOGGER, Findings
-from pycarpd.daemon.plans import Job, Kind
 from pycarpd.daemon.standby import Needs, Standby
 from pycarpd.election.model import Freshness, Role
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger

@@ -12,8 +12,9 @@ import pytest
 from pycarpd.daemon import messages as msg
 from pycarpd.daemon.channel import Channel, pair
 from pycarpd.daemon.host import Host
+from pycarpd.daemon.jobs import Job, Kind
 from pycarpd.daemon.patient import Findings, Patient
-from pycarpd.daemon.plans import Job, Kind, PlanDesk
+from pycarpd.daemon.plans import PlanDesk
 from pycarpd.daemon.worker import Worker
 from pycarpd.moosefs.control import Mfsmaster, Mfsmetalogger
 from pycarpd.takeover.context import TakeoverSettings

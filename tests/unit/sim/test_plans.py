@@ -37,6 +37,12 @@ def test_the_rehearsed_plan_is_the_real_one(name: str, has_successor: bool) -> N
     assert without_times(rehearsed.steps) == without_times(real.steps)
 
 
+def test_the_rehearsed_plan_begun_on_suspicion_is_the_real_one() -> None:
+    real = build_plan("promote", SETTINGS, Request("label", 1, 0, is_speculative=True)).spec
+    rehearsed = plans.spec_of(Operation(Host(), "promote", "label", 1, has_successor=False, is_speculative=True))
+    assert without_times(rehearsed.steps) == without_times(real.steps)
+
+
 def test_every_effect_belongs_to_a_step() -> None:
     names = {
         step.name

@@ -1,0 +1,57 @@
+"""A standby loads mfsmaster while the lease still runs: it serves what it has loaded, or takes it back unseen."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.product.stage import Stage, within
+
+ARBITER = "majority"
+CLUSTER_LINES = ("speculate = true",)
+AWAIT_TERM = "step=await-term verb=run"
+TAKEN_BACK = "what was loaded on suspicion is taken back undone=True"
+PAUSED_S = 0.55
+"""Longer than the suspicion needs (375 ms at least), shorter than the lease (750 ms)."""
+
+pytestmark = [pytest.mark.product, pytest.mark.netns, pytest.mark.timeout(400)]
+
+
+def said_since(stage: Stage, said: dict[str, int]) -> dict[str, str]:
+    """Return what each host's pycarpd has said since it had said so many characters."""
+    return {host: stage.log(host)[said[host] :] for host in stage.hosts}
+
+
+def test_a_crashed_master_is_succeeded_by_what_was_loaded_on_suspicion(stage: Stage) -> None:
+    stage.fresh_master()
+    with stage.scenario() as scene:
+        said = {host: len(stage.log(host)) for host in stage.hosts}
+        dead = scene.master
+        scene.inject("crash", dead)
+        successor = scene.await_master(not_on=dead)
+        scene.await_writes()
+        words = said_since(stage, said)[successor]
+        scene.heal("crash", dead)
+        assert AWAIT_TERM in words
+        assert words.count("step=start-mfsmaster verb=run ms=") == 1
+        assert words.index(AWAIT_TERM) < words.index("step=take-address verb=run")
+    assert scene.successor == successor
+    scene.assert_no_overlap(dead)
+
+
+def test_a_master_that_was_only_late_goes_on_and_what_was_loaded_is_taken_back(stage: Stage) -> None:
+    master = stage.fresh_master()
+    before = stage.pid(master, "mfsmaster")
+    with stage.scenario(is_planned=True) as scene:
+        said = {host: len(stage.log(host)) for host in stage.hosts}
+        heartbeat = stage.pid(master, "heartbeat")
+        os.kill(heartbeat, signal.SIGSTOP)
+        time.sleep(PAUSED_S)
+        os.kill(heartbeat, signal.SIGCONT)
+        within(lambda: any(TAKEN_BACK in t for t in said_since(stage, said).values()), 60, "it is taken back")
+        within(lambda: stage.cluster.moosefs.serving_hosts() == [master], 60, "one mfsmaster is left")
+        scene.await_writes()
+    assert scene.successor == master
+    assert stage.pid(master, "mfsmaster") == before
+    assert scene.vip_changes() == []
