@@ -19,7 +19,19 @@ that depends on it is sent before.
 from dataclasses import replace
 from typing import assert_never
 
-from pycarpd.election import early, granting, handover, hearing, lineage, orders, quorum, roles, speculation, support
+from pycarpd.election import (
+    early,
+    granting,
+    handover,
+    hearing,
+    lineage,
+    orders,
+    quorum,
+    roles,
+    speculation,
+    support,
+    turns,
+)
 from pycarpd.election.effects import AnnounceVip, Effect, StartDemotion, StartPromotion, Stopped
 from pycarpd.election.events import (
     AddressWanted,
@@ -197,7 +209,7 @@ class Elector:
             self._on_listened(now_ns)
         speculation.on_time(node, late_ns, now_ns)
         if node.master_deadline_ns is not None and now_ns >= node.master_deadline_ns:
-            self._on_master_deadline(late_ns, now_ns)
+            turns.on_deadline(node, late_ns, now_ns)
         if node.election_deadline_ns is not None and now_ns >= node.election_deadline_ns:
             support.on_election_deadline(node, now_ns)
         if node.standby.retry_ns is not None and now_ns >= node.standby.retry_ns:
@@ -217,20 +229,6 @@ class Elector:
         if node.settings.majority == 1 or node.role is not Role.BACKUP or node.has_told_no_master:
             return None
         return max(node.follow_until_ns, node.promise_until_ns)
-
-    def _on_master_deadline(self, late_ns: int, now_ns: int) -> None:
-        node = self._node
-        if not node.is_master_lost and node.was_blind():
-            node.master_deadline_ns = now_ns + node.master_down_ns(now_ns)
-            return
-        is_late = late_ns >= node.settings.late_wake_ns
-        has_master = node.master_id or node.plain_until_ns
-        if is_late and not node.is_master_lost and has_master and not node.has_woken_late:
-            node.has_woken_late = True
-            node.master_deadline_ns = now_ns + node.settings.interval_ns + node.skew_ns(now_ns)
-            return
-        cause = node.promotion_cause if node.is_master_lost else Cause.MASTER_DOWN
-        roles.lose_master(node, cause)
 
     def _on_listened(self, now_ns: int) -> None:
         """End a time of listening: serve (on), unless somebody else was heard to."""

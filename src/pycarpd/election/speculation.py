@@ -30,7 +30,7 @@ and each time in vain doubles the pause, from a minute to an hour. Where so litt
 (LEAD_MIN_NS, the fast profile), nobody begins.
 """
 
-from pycarpd.election import freshness
+from pycarpd.election import freshness, turns
 from pycarpd.election.effects import CancelSpeculation, Speculate, StartPromotion
 from pycarpd.election.model import Role
 from pycarpd.election.node import Node
@@ -108,11 +108,8 @@ def _may_begin(node: Node, now_ns: int) -> bool:
 
 def _comes_first(node: Node, peer: Peer, now_ns: int) -> bool:
     """Tell whether that standby would be elected rather than this node: it is fresher, or its turn is earlier."""
-    if not peer.is_candidate or peer.advert is None or peer.freshness is None:
+    if not peer.is_candidate or peer.freshness is None:
         return False
     if node.freshness is None or freshness.is_newer(peer.freshness, node.freshness):
         return True
-    ranks = {member.node_id: rank for rank, member in enumerate(node.settings.members)}
-    theirs = (peer.demotion, -peer.advert.priority, ranks[peer.member.node_id])
-    own = (node.demotion(now_ns), -node.settings.priority, node.settings.rank)
-    return theirs < own and freshness.is_at_least(peer.freshness, node.freshness)
+    return turns.is_before(node, peer, now_ns) and freshness.is_at_least(peer.freshness, node.freshness)
