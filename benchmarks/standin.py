@@ -5,7 +5,7 @@ with a majority's lease, comparable with keepalived without scripts. ``python -m
 """
 
 import argparse
-import asyncio
+import select
 import socket
 import sys
 from dataclasses import fields
@@ -14,8 +14,8 @@ from pathlib import Path
 from pycarpd.daemon import children, supervisor
 from pycarpd.daemon import messages as msg
 from pycarpd.daemon.channel import Channel, Closed
-from pycarpd.daemon.disk import Disk
 from pycarpd.daemon.heartbeat_process import ignore_stop_signals, receive_settings
+from pycarpd.daemon.scribe import Scribe
 from pycarpd.election.model import Freshness
 from pycarpd.linux.realtime import come_first
 
@@ -24,35 +24,29 @@ VERSION = 2
 
 
 class StandIn:
-    """Persists what it is asked to, and calls every promotion ready the moment that it is asked for."""
+    """Calls every promotion ready the moment that it is asked for; votes are written as they are."""
 
-    def __init__(self, state_dir: Path, heartbeat: Channel, *, is_urgent: bool) -> None:
+    def __init__(self, heartbeat: Channel, scribe: Scribe) -> None:
         self._heartbeat = heartbeat
-        self._disk = Disk(state_dir, lambda persistent: heartbeat.send(msg.Persisted(persistent)), is_urgent=is_urgent)
-        self._over: asyncio.Future[None] | None = None
+        self._scribe = scribe
 
-    async def run(self, to_supervisor: Channel) -> None:
+    def run(self, to_supervisor: Channel) -> None:
         """Work until the heartbeat is gone."""
-        loop = asyncio.get_running_loop()
-        self._over = loop.create_future()
+        self._scribe.start()
         self._heartbeat.send(msg.WorkerHello(mfsmaster_serves=False))
         self._tell_files()
-        loop.add_reader(self._heartbeat.fileno(), self._read)
         to_supervisor.send(msg.ReadyNews())
-        await self._over
-
-    def _read(self) -> None:
-        while (message := self._heartbeat.receive()) is not None:
-            if isinstance(message, Closed | msg.Goodbye):
-                if self._over is not None and not self._over.done():
-                    self._over.set_result(None)
-                return
-            self._obey(message)
+        ready = select.poll()
+        ready.register(self._heartbeat.fileno(), select.POLLIN)
+        while True:
+            ready.poll()
+            while (message := self._heartbeat.receive()) is not None:
+                if isinstance(message, Closed | msg.Goodbye):
+                    return
+                self._obey(message)
 
     def _obey(self, message: msg.Message) -> None:
         match message:
-            case msg.PersistRequest(persistent=persistent):
-                self._disk.persist(persistent)
             case msg.PromoteRequest(term=term):
                 self._heartbeat.send(_attach_request(term))
             case msg.AttachAnswer(term=term, is_attached=is_ok):
@@ -79,7 +73,7 @@ def _attach_request(term: int) -> msg.AttachRequest:
     return msg.AttachRequest(**{field.name: known[field.name] for field in fields(msg.AttachRequest)})
 
 
-def _work(heartbeat_fd: int, supervisor_fd: int) -> int:
+def _work(heartbeat_fd: int, votes_fd: int, supervisor_fd: int) -> int:
     ignore_stop_signals()
     received = receive_settings(socket.socket(fileno=supervisor_fd))
     if received is None:
@@ -88,7 +82,9 @@ def _work(heartbeat_fd: int, supervisor_fd: int) -> int:
     if settings.realtime:
         come_first()
     heartbeat = Channel(socket.socket(fileno=heartbeat_fd))
-    asyncio.run(StandIn(Path(settings.state_dir), heartbeat, is_urgent=settings.realtime).run(to_supervisor))
+    votes = Channel(socket.socket(fileno=votes_fd))
+    scribe = Scribe(Path(settings.state_dir), votes, is_urgent=settings.realtime)
+    StandIn(heartbeat, scribe).run(to_supervisor)
     return 0
 
 
@@ -97,10 +93,11 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("config", nargs="?", type=Path)
     parser.add_argument("--heartbeat-fd", type=int)
+    parser.add_argument("--votes-fd", type=int)
     parser.add_argument("--supervisor-fd", type=int)
     arguments = parser.parse_args()
     if arguments.config is None:
-        return _work(arguments.heartbeat_fd, arguments.supervisor_fd)
+        return _work(arguments.heartbeat_fd, arguments.votes_fd, arguments.supervisor_fd)
     children.MODULES["worker"] = "benchmarks.standin"
     return supervisor.run(arguments.config)
 

@@ -16,7 +16,9 @@ from pycarpd.daemon.messages import SettingsNews, StopOrder
 from pycarpd.linux.process import wait_pidfd
 
 MODULES = {"heartbeat": "pycarpd.daemon.heartbeat_process", "worker": "pycarpd.daemon.worker_process"}
+NAMES = ("heartbeat", "worker")
 OTHER_FLAG = {"heartbeat": "--worker-fd", "worker": "--heartbeat-fd"}
+VOTES_FLAG = "--votes-fd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,17 @@ class Children:
 
     @classmethod
     def start(cls, settings_text: str) -> "Children":
-        """Start both, joined by a channel, and give each its settings."""
-        ends = dict(zip(("heartbeat", "worker"), pair(), strict=True))
+        """Start both, joined by a channel and by one for votes, and give each its settings."""
+        ends = tuple(zip(pair(), pair(), strict=True))
         try:
-            heartbeat, worker = (_spawn(name, ends[name].fileno()) for name in ("heartbeat", "worker"))
+            heartbeat, worker = (
+                _spawn(name, {OTHER_FLAG[name]: other.fileno(), VOTES_FLAG: votes.fileno()})
+                for name, (other, votes) in zip(NAMES, ends, strict=True)
+            )
         finally:
-            for end in ends.values():
-                end.close()
+            for each in ends:
+                for end in each:
+                    end.close()
         children = cls(heartbeat, worker)
         children.tell(SettingsNews(settings_text))
         return children
@@ -86,16 +92,13 @@ class Children:
             child.close()
 
 
-def _spawn(name: str, other_fd: int) -> Child:
+def _spawn(name: str, ends: dict[str, int]) -> Child:
     ours, theirs = pair()
-    command = [sys.executable, "-m", MODULES[name], OTHER_FLAG[name], str(other_fd)]
-    command += ["--supervisor-fd", str(theirs.fileno())]
-    os.set_inheritable(other_fd, True)
+    given = {**ends, "--supervisor-fd": theirs.fileno()}
+    command = [sys.executable, "-m", MODULES[name], *(word for flag, fd in given.items() for word in (flag, str(fd)))]
     try:
-        process = subprocess.Popen(
-            command, pass_fds=(other_fd, theirs.fileno()), stdin=subprocess.DEVNULL, cwd=Path("/")
-        )
+        # What is passed is made inheritable in the child alone.
+        process = subprocess.Popen(command, pass_fds=tuple(given.values()), stdin=subprocess.DEVNULL, cwd=Path("/"))
     finally:
         theirs.close()
-        os.set_inheritable(other_fd, False)
     return Child(name, process, Channel(ours), os.pidfd_open(process.pid))

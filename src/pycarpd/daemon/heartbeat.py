@@ -14,11 +14,12 @@ from typing import assert_never
 
 from pycarpd.daemon import messages as msg
 from pycarpd.daemon import news
-from pycarpd.daemon.channel import Channel, Closed
+from pycarpd.daemon.channel import Closed
 from pycarpd.daemon.connections import ConnectionBook
 from pycarpd.daemon.deadman import Deadman
 from pycarpd.daemon.fencing import FenceKeeper
 from pycarpd.daemon.lateness import Lateness
+from pycarpd.daemon.lines import Lines, place
 from pycarpd.daemon.ports import Ports
 from pycarpd.daemon.vip import VipKeeper
 from pycarpd.daemon.waiting import Waiter
@@ -50,8 +51,7 @@ class Heartbeat:
         codec: CodecSettings,
         identity: Identity,
         persistent: Persistent,
-        worker: Channel,
-        supervisor: Channel,
+        lines: Lines,
         degradations: tuple[Degradation, ...],
     ) -> None:
         self._settings = settings
@@ -60,8 +60,9 @@ class Heartbeat:
         self._encoder = Encoder(codec)
         self._receiver = Receiver(codec, identity.epoch, identity.nonce)
         self._elector = Elector(settings.election, identity, persistent)
-        self._worker = worker
-        self._supervisor = supervisor
+        self._worker = lines.worker
+        self._votes = lines.votes
+        self._supervisor = lines.supervisor
         self._degradations = degradations
         self._ports = Ports(settings, self._log)
         cidrs = settings.virtual_addresses
@@ -106,7 +107,8 @@ class Heartbeat:
         if wanted != self._watched:
             self._watched = wanted
             supervisor = (self._supervisor.fileno(),) if self._is_supervised else ()
-            self._waiter.watch((self._worker.fileno(), *supervisor, *self._ports.filenos()))
+            fixed = (self._worker.fileno(), self._votes.fileno())
+            self._waiter.watch((*fixed, *supervisor, *self._ports.filenos()))
 
     def _planned_ns(self) -> int:
         planned = (self._elector.next_deadline(), self._vip.next_deadline(), self._ports.retry_ns, self._status_due_ns)
@@ -117,6 +119,8 @@ class Heartbeat:
         self._drain_adverts()
         self._read_link()
         ready = self._waiter.ready
+        if self._votes.fileno() in ready or self._votes.is_closed:
+            self._read_votes()
         if self._worker.fileno() in ready or self._worker.is_closed:
             self._read_worker()
         if self._supervisor.fileno() in ready:
@@ -182,6 +186,17 @@ class Heartbeat:
         if any(c.vip == cidr.split("/")[0] for c in self._ports.claims() for cidr in own):
             self._tell(ev.VipClaimed(), now_ns)
 
+    def _read_votes(self) -> None:
+        while not self._is_over and (message := self._votes.receive()) is not None:
+            if isinstance(message, msg.Persisted):
+                self._tell(ev.StatePersisted(message.persistent), boottime_ns())
+            else:
+                self._lose_worker()
+
+    def _lose_worker(self) -> None:
+        self._tell(ev.WorkerLost(), boottime_ns())  # says at once that it serves no more
+        self._is_over = True
+
     def _read_worker(self) -> None:
         while not self._is_over and (message := self._worker.receive()) is not None:
             now_ns = boottime_ns()
@@ -190,20 +205,17 @@ class Heartbeat:
                     self._tell(ev.AddressWanted(message.term), now_ns)
                 continue
             if isinstance(message, Closed):
-                self._tell(ev.WorkerLost(), now_ns)  # says at once that it serves no more
-                self._is_over = True
+                self._lose_worker()
                 return
             if isinstance(message, msg.HandoverReport | msg.ArbiterReport):
                 self._tell(message, now_ns)
             else:
                 self._on_worker(message, now_ns)
 
-    def _on_worker(self, message: msg.Message, now_ns: int) -> None:  # noqa: C901 - one branch a message
+    def _on_worker(self, message: msg.Message, now_ns: int) -> None:
         match message:
             case msg.WorkerHello(mfsmaster_serves=serves):
                 self._tell(ev.WorkerReady(serves, self._vip.is_present()), now_ns)
-            case msg.Persisted(persistent=persistent):
-                self._tell(ev.StatePersisted(persistent), now_ns)
             case msg.AttachRequest(term=term, version=version):
                 self._asked_term = term
                 self._tell(ev.PromotionReady(term, version), now_ns)
@@ -255,10 +267,10 @@ class Heartbeat:
         """Let the Elector decide, and carry out what it decided.
 
         In its order, but for what others wait for: a state is on its way to the disk, an address where it belongs,
-        before anybody is told of the role that goes with it.
+        before anybody is told of the role that goes with it; and the peers are told before this host's worker.
         """
         effects = self._elector.handle(event, now_ns)
-        for effect in sorted(effects, key=_can_wait) if len(effects) > 1 else effects:
+        for effect in sorted(effects, key=place) if len(effects) > 1 else effects:
             self._perform(effect, now_ns)
         self._answer_attach()
 
@@ -272,7 +284,7 @@ class Heartbeat:
         self._worker.send(msg.AttachAnswer(self._asked_term, self._vip.has_address))
         self._asked_term = None
 
-    def _perform(self, effect: fx.Effect, now_ns: int) -> None:
+    def _perform(self, effect: fx.Effect, now_ns: int) -> None:  # noqa: C901 - one branch an effect
         match effect:
             case fx.Send(advert=advert):
                 self._send(advert, now_ns)
@@ -284,6 +296,8 @@ class Heartbeat:
                 self._vip.attach(now_ns)
             case fx.DetachVip():
                 self._vip.detach()
+            case fx.Persist(persistent=persistent):
+                self._votes.send(msg.PersistRequest(persistent))
             case fx.AnnounceVip(after_ns=after_ns):
                 self._vip.announce(after_ns, now_ns)
             case fx.Transition():
@@ -309,12 +323,10 @@ class Heartbeat:
 
     def _request(
         self,
-        effect: fx.Persist | fx.StartPromotion | fx.AbortPromotion | fx.StartDemotion | fx.PreserveFiles,
+        effect: fx.StartPromotion | fx.AbortPromotion | fx.StartDemotion | fx.PreserveFiles,
         now_ns: int,
     ) -> msg.ToWorker:
         match effect:
-            case fx.Persist(persistent=persistent):
-                return msg.PersistRequest(persistent)
             case fx.StartPromotion(term=term) if not self._deadman.arm():
                 return msg.AbortRequest(term)
             case fx.StartPromotion(term=term, inherits=inherits):
@@ -381,7 +393,3 @@ class Heartbeat:
 
     def _log(self, level: int, text: str) -> None:
         self._worker.send(msg.LogNews(level, text))
-
-
-def _can_wait(effect: fx.Effect) -> bool:
-    return not isinstance(effect, fx.Persist | fx.DetachVip | fx.AttachVip)

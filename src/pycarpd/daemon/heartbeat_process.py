@@ -14,6 +14,7 @@ from pathlib import Path
 from pycarpd.daemon.channel import Channel, Closed
 from pycarpd.daemon.heartbeat import Heartbeat
 from pycarpd.daemon.identity import StateError, bring_over, new_identity, read_persistent
+from pycarpd.daemon.lines import Lines
 from pycarpd.daemon.messages import SettingsNews
 from pycarpd.invariant import invariant
 from pycarpd.linux.realtime import Degradation, freeze_garbage_collector, lock_memory, use_realtime
@@ -75,6 +76,7 @@ def main() -> int:
     """Run the heartbeat process; exit 0 after the election has ended here, 1 if it could not begin."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--worker-fd", type=int, required=True)
+    parser.add_argument("--votes-fd", type=int, required=True)
     parser.add_argument("--supervisor-fd", type=int, required=True)
     arguments = parser.parse_args()
     ignore_stop_signals()
@@ -91,8 +93,9 @@ def main() -> int:
     except (OSError, StateError) as error:
         sys.stderr.write(f"pycarpd heartbeat: {error}\n")
         return FAILED
-    worker = Channel(socket.socket(fileno=arguments.worker_fd))
-    heartbeat = Heartbeat(settings, codec, identity, persistent, worker, supervisor, use_machine(settings))
+    worker, votes = (Channel(socket.socket(fileno=fd)) for fd in (arguments.worker_fd, arguments.votes_fd))
+    lines = Lines(worker, votes, supervisor)
+    heartbeat = Heartbeat(settings, codec, identity, persistent, lines, use_machine(settings))
     heartbeat.run()
     return 0
 

@@ -34,12 +34,13 @@ from pycarpd.daemon.host import Host
 from pycarpd.daemon.jobs import Job, Kind, Listener, faults_of
 from pycarpd.daemon.patient import Findings, Patient, finds_serving, remembered_metaid
 from pycarpd.daemon.plans import PlanDesk
+from pycarpd.daemon.scribe import Scribe
 from pycarpd.daemon.standby import Needs, Standby
 from pycarpd.daemon.stonith import COMMAND as CONFIRM_DEAD
 from pycarpd.daemon.stonith import Stonith
 from pycarpd.daemon.watchman import Watchman
 from pycarpd.election import effects as fx
-from pycarpd.election.model import Persistent, Role
+from pycarpd.election.model import Role
 from pycarpd.linux.files import write_durably
 from pycarpd.settings import DaemonSettings
 from pycarpd.takeover.demote import ARCHIVING_STEP
@@ -60,7 +61,9 @@ SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
 class Worker:
     """Wires the heartbeat's wishes to the host; ``run`` returns the process's exit code."""
 
-    def __init__(self, settings: DaemonSettings, host: Host | None, heartbeat: Channel, supervisor: Channel) -> None:
+    def __init__(
+        self, settings: DaemonSettings, host: Host | None, heartbeat: Channel, votes: Channel, supervisor: Channel
+    ) -> None:
         self._settings = settings
         self._host = host
         self._heartbeat = heartbeat
@@ -70,7 +73,8 @@ class Worker:
         self._arbitration = Arbitration(settings, heartbeat.send)
         self._board = Board(settings, more_reports=self._arbitration.reports)
         self._stonith = Stonith(lambda: self._settings, lambda: self._board.news)
-        self._disk = Disk(self._state_dir, self._tell_persisted, is_urgent=settings.realtime)
+        self._scribe = Scribe(self._state_dir, votes, is_urgent=settings.realtime)
+        self._disk = Disk()
         self._chronicle = Chronicle(History(self._state_dir / HISTORY_FILE), self._board, self._disk)
         self._role = Role.INIT
         self._over: asyncio.Future[int] | None = None
@@ -87,6 +91,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         end_on_bugs(loop)
         self._over = loop.create_future()
+        self._scribe.start()
         await self._serve()
         if self._host is not None:
             await self._prepare_host(self._host)
@@ -174,6 +179,7 @@ class Worker:
             logger.error("a plan does not end, its journal is taken up by the next start")
         self._chronicle.keep()
         self._disk.close()
+        await asyncio.to_thread(self._scribe.close)
         await self._arbitration.close()
         for runner in self._runners:
             await runner.cleanup()
@@ -236,8 +242,6 @@ class Worker:
 
     def _on_heartbeat(self, message: msg.Message) -> None:
         match message:
-            case msg.PersistRequest(persistent=persistent):
-                self._disk.persist(persistent)
             case msg.PreserveRequest(term=term):
                 if self._standby is not None:
                     self._standby.lose_master(term)
@@ -250,10 +254,6 @@ class Worker:
                 logging.getLogger("pycarpd.heartbeat").log(level, "%s", text)
             case _:
                 self._on_wish(message)
-
-    def _tell_persisted(self, persistent: Persistent) -> None:
-        """Say, in the thread that has written it, what is on disk."""
-        self._heartbeat.send(msg.Persisted(persistent))
 
     def _on_wish(self, message: msg.Message) -> None:
         """Do what concerns plans."""

@@ -27,6 +27,7 @@ def main() -> int:
     """Run the worker process; 0 after the heartbeat's goodbye, 1 when the heartbeat was lost or nothing could begin."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--heartbeat-fd", type=int, required=True)
+    parser.add_argument("--votes-fd", type=int, required=True)
     parser.add_argument("--supervisor-fd", type=int, required=True)
     arguments = parser.parse_args()
     ignore_stop_signals()
@@ -46,7 +47,8 @@ def main() -> int:
     if refused is not None:
         logging.getLogger(__name__).warning("%s: %s; %s", refused.code, refused.detail, refused.remedy)
     heartbeat = Channel(socket.socket(fileno=arguments.heartbeat_fd))
-    return asyncio.run(Worker(settings, host, heartbeat, supervisor).run())
+    votes = Channel(socket.socket(fileno=arguments.votes_fd))
+    return asyncio.run(Worker(settings, host, heartbeat, votes, supervisor).run())
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Bench:
         takeover = TakeoverSettings(self.path, config, config, 0, 0, ())
         host = Host(takeover, Mfsmaster(config, self.path), Mfsmetalogger(config, self.path))
         self.board = Board(daemon_settings())
-        self.disk = Disk(self.path, lambda _: None)
+        self.disk = Disk()
         drills = Drills(takeover, self.path, lambda: None, lambda: 0)
         needs = Needs(host, self.board, self.disk, drills, lambda: self.is_busy, self.jobs.append, self.look)
         self.standby = Standby(needs)

@@ -46,15 +46,15 @@ def outcome_of(tmp_path: Path, host: Host, *, is_ok: bool) -> tuple[int | None, 
     """Return the worker's exit code, if it is to end, and what the heartbeat was told."""
 
     async def main() -> tuple[int | None, object]:
-        (ours, theirs), (supervisor, _other) = pair(), pair()
+        (ours, theirs), (supervisor, _other), (votes, _theirs) = pair(), pair(), pair()
         heartbeat = Channel(theirs)
         settings = replace(daemon_settings(), state_dir=str(tmp_path))
-        worker = Worker(settings, host, Channel(ours), Channel(supervisor))
+        worker = Worker(settings, host, Channel(ours), Channel(votes), Channel(supervisor))
         over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         worker._over = over
         worker._on_plan_ended(DEMOTE, is_ok)
         told = heartbeat.receive()
-        for each in (ours, theirs, supervisor, _other):
+        for each in (ours, theirs, supervisor, _other, votes, _theirs):
             each.close()
         return (over.result() if over.done() else None), told
 
@@ -77,15 +77,21 @@ def test_the_heartbeat_hears_nothing_of_files_from_before_the_last_plan(
     tmp_path: Path, host: Host, operations: int
 ) -> None:
     async def main() -> object:
-        (ours, theirs), (supervisor, _other) = pair(), pair()
+        (ours, theirs), (supervisor, _other), (votes, _theirs) = pair(), pair(), pair()
         heartbeat = Channel(theirs)
-        worker = Worker(replace(daemon_settings(), state_dir=str(tmp_path)), host, Channel(ours), Channel(supervisor))
+        worker = Worker(
+            replace(daemon_settings(), state_dir=str(tmp_path)),
+            host,
+            Channel(ours),
+            Channel(votes),
+            Channel(supervisor),
+        )
         worker._patient = Patient(host, 10, lambda: None, lambda _: None)
         worker._patient.is_operated_on = True
         worker._patient.is_operated_on = False
         worker._on_findings(Findings(FRESH, "", operations=operations))
         told = heartbeat.receive()
-        for each in (ours, theirs, supervisor, _other):
+        for each in (ours, theirs, supervisor, _other, votes, _theirs):
             each.close()
         return told
 
@@ -96,14 +102,20 @@ def test_the_heartbeat_hears_nothing_of_files_from_before_the_last_plan(
 @pytest.mark.parametrize("has_waiting", [False, True])
 def test_nobody_looks_between_one_plan_and_the_next(tmp_path: Path, host: Host, has_waiting: bool) -> None:
     async def main() -> bool:
-        (ours, theirs), (supervisor, _other) = pair(), pair()
-        worker = Worker(replace(daemon_settings(), state_dir=str(tmp_path)), host, Channel(ours), Channel(supervisor))
+        (ours, theirs), (supervisor, _other), (votes, _theirs) = pair(), pair(), pair()
+        worker = Worker(
+            replace(daemon_settings(), state_dir=str(tmp_path)),
+            host,
+            Channel(ours),
+            Channel(votes),
+            Channel(supervisor),
+        )
         worker._patient = Patient(host, 10, lambda: None, lambda _: None)
         worker._desk = PlanDesk(host.takeover, tmp_path / "journal", lambda: None)
         worker._patient.is_operated_on = True
         worker._desk._waiting = DEMOTE if has_waiting else None
         worker._on_plan_finished(DEMOTE, Outcome("1", "demote", ok=True))
-        for each in (ours, theirs, supervisor, _other):
+        for each in (ours, theirs, supervisor, _other, votes, _theirs):
             each.close()
         return worker._patient.is_operated_on
 
