@@ -16,7 +16,7 @@ tries this first and resigns in the plain way when it fails (``leaving``).
 from dataclasses import replace
 from typing import assert_never
 
-from pycarpd.election import roles
+from pycarpd.election import lineage, roles
 from pycarpd.election.claims import standing_of
 from pycarpd.election.effects import ConfirmHandover, EndHandover, HoldClients, LevelFiles, Stopped, SwitchoverEnded
 from pycarpd.election.events import ClientsHeld, FilesLevel, HandoverConfirmed, HandoverFailed, SwitchoverAsked
@@ -268,8 +268,7 @@ def _on_level(node: Node, term: int, version: int, now_ns: int) -> None:
     if handing is None or handing.phase is not Phase.LEVELLING or handing.term != term:
         return
     handing.phase, handing.level_version = Phase.LEVEL, version
-    if node.freshness is not None:
-        node.freshness = replace(node.freshness, version=version)
+    lineage.on_level(node, version, now_ns)
     node.send(now_ns)
 
 

@@ -11,7 +11,7 @@ before the branch, and otherwise from a look just before, when nobody served.
 Files with another metaid, or of a smaller version than was noted, are not those that were noted: somebody has put them
 there, and nothing is known of their lineage. They are foreign to every master; those of a host on which none was ever
 noted, because pycarpd has only come there, are believed to be what its metalogger has followed, unless they went beyond
-the branch before the mastership began.
+the branch before the mastership began, or end beyond where an earlier lineage was left: whose end that is nobody knows.
 """
 
 from dataclasses import replace
@@ -68,6 +68,19 @@ def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
         _note_standing_by(node, event.freshness, now_ns)
     if node.is_master_lost or _is_settled(node.standby):
         node.has_old_news = False
+
+
+def on_level(node: Node, version: int, now_ns: int) -> None:
+    """Take in what a successor's files prove now that its metalogger has written all it had, 0 if nothing.
+
+    A look like any other: files that have reached the branch meanwhile are of the master's lineage.
+    """
+    if node.freshness is None:
+        return
+    if version:
+        _note_standing_by(node, replace(node.freshness, version=version), now_ns)
+    else:
+        node.freshness = replace(node.freshness, version=0)
 
 
 def has_nearly(node: Node, theirs: Freshness, now_ns: int) -> bool:
@@ -144,7 +157,7 @@ def _note_serving(node: Node, found: Freshness, now_ns: int) -> None:
 
 
 def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
-    kept = node.persistent.lineage
+    kept, seen, was_foreign = node.persistent.lineage, node.freshness, node.standby.files is Files.FOREIGN
     if kept.term and (found.metaid != kept.metaid or found.version < kept.version):
         node.persist(lineage=Lineage(0, found.metaid, found.version))
         node.standby.files = Files.UNJUDGED
@@ -155,6 +168,10 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     if lineage and lineage != node.persistent.lineage.term:
         node.persist(lineage=Lineage(lineage, found.metaid, found.version))
         tagged = replace(tagged, lineage=lineage)
+    elif was_foreign and seen is not None and found.version > seen.version:
+        # What came last is of the lineage that these files are foreign to: together they are of none.
+        node.persist(lineage=Lineage(0, found.metaid, found.version))
+        tagged = replace(tagged, lineage=0)
     node.freshness = tagged
 
 
@@ -189,7 +206,8 @@ def _leads_up(node: Node, found: Freshness) -> bool:
     """Tell whether the files end where the followed lineage begins, or before: now, or in a look before it began."""
     before, branch = node.standby.before, node.standby.branch
     if not node.persistent.lineage.metaid:  # nothing was ever noted here: believed, but for what was beyond it before
-        return branch is None or before is None or before.version <= branch.version
+        may_be_given_up = any(each.lineage and found.version > each.version for each in node.standby.older)
+        return not may_be_given_up and (branch is None or before is None or before.version <= branch.version)
     looks = [found] if before is None else [found, before]
     return branch is not None and any(
         each.lineage == branch.lineage and each.version <= branch.version for each in looks
