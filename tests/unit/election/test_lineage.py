@@ -7,7 +7,7 @@ import pytest
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.freshness import is_at_least, is_newer
-from pycarpd.election.model import Arbiter, Branch, Flags, Freshness, Lineage, Persistent, Role
+from pycarpd.election.model import Arbiter, Branch, Flags, Freshness, Handover, Lineage, Persistent, Role
 from tests.unit.election.bench import FRESH, ME, SECOND, THIRD, Bench, S, in_backup, in_demoting, in_master
 
 OLD = Persistent(5, 5, lineage=Lineage(5, FRESH.metaid, 50))
@@ -200,3 +200,38 @@ def test_files_of_which_nothing_was_noted_are_foreign_if_they_were_beyond_the_br
     bench.tell(ev.StandbyMade(6, is_ok=True))
     bench.tell(ev.FreshnessKnown(fresh(version), ""))
     assert bench.elector.snapshot(bench.now).has_foreign_files is is_foreign
+
+
+def test_levelled_files_that_have_reached_the_branch_are_the_masters() -> None:
+    bench = following(95)
+    offer = Handover(ME.node_id, 130)
+    bench.hear(Role.MASTER, 6, freshness=fresh(130, 6), branch=BRANCH, handover=offer)
+    assert bench.got(fx.LevelFiles)
+    bench.tell(ev.FilesLevel(6, 130))
+    assert known(bench) == fresh(130, 6)
+    assert bench.elector._node.persistent.lineage == Lineage(6, FRESH.metaid, 130)
+
+
+@pytest.mark.parametrize(("version", "is_foreign"), [(80, False), (81, True)])
+def test_files_of_which_nothing_was_noted_are_not_believed_beyond_where_a_lineage_was_left(
+    version: int, is_foreign: bool
+) -> None:
+    bench = in_backup(persistent=Persistent(5, 5))
+    bench.makes_standby = False
+    older = (Branch(4, 80), Branch(0, 10))
+    bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH, older=older)
+    bench.tell(ev.StandbyMade(6, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(version), ""))
+    assert bool(bench.got(fx.StartDemotion)) is is_foreign
+
+
+def test_what_a_metalogger_adds_to_foreign_files_makes_them_of_no_lineage() -> None:
+    bench = in_backup(persistent=OLD)
+    bench.makes_standby = False
+    bench.tell(ev.NameClaimed())
+    assert bench.role() is Role.FAULT
+    bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
+    bench.tell(ev.FreshnessKnown(fresh(101), ""))
+    assert known(bench) == fresh(101, 5)
+    bench.tell(ev.FreshnessKnown(fresh(121), ""))
+    assert known(bench) == fresh(121, 0)
