@@ -40,7 +40,8 @@ def follow(node: Node, advert: Advert, now_ns: int) -> None:
 def notice(node: Node, advert: Advert, now_ns: int) -> None:
     """Note whose files this host's metalogger follows from now on, whether or not this node takes part."""
     is_recent = now_ns - node.quiet_ns <= QUIET_MAX_NS
-    node.standby = Standby(advert.node_id, advert.term, before=node.quiet if is_recent else None)
+    before, version = node.quiet if is_recent else None, node.standby.version
+    node.standby = Standby(advert.node_id, advert.term, before=before, version=version)
     node.standby.heard(advert)
     node.quiet = None
 
@@ -58,8 +59,10 @@ def begin(node: Node) -> None:
 def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
     """Take in what a look at the files, or at the mfsmaster that serves here, has found."""
     node.why_not = event.why_not
-    if event.freshness is None:
-        node.freshness = None
+    if event.freshness is None and node.role in SERVING_ROLES:
+        pass  # what mfsmaster serves is of the lineage that it was promoted in, whatever has become of its files
+    elif event.freshness is None:
+        node.freshness, node.standby.version = None, 0
         if not event.has_files and node.standby.is_made:
             node.standby.files = Files.ITS_OWN  # nothing is here, so what comes is the master's
     elif node.role in SERVING_ROLES:
@@ -122,7 +125,7 @@ def on_standby_made(node: Node, event: StandbyMade, now_ns: int) -> None:
         return
     standby.is_made, standby.retry_ns = True, None
     if event.has_archived:
-        standby.files = Files.ITS_OWN
+        standby.files, standby.version = Files.ITS_OWN, 0
 
 
 def on_retry(node: Node, now_ns: int) -> None:
@@ -158,9 +161,12 @@ def _note_serving(node: Node, found: Freshness, now_ns: int) -> None:
 
 def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     kept, seen, was_foreign = node.persistent.lineage, node.freshness, node.standby.files is Files.FOREIGN
-    if kept.term and (found.metaid != kept.metaid or found.version < kept.version):
+    is_less = found.version < max(kept.version, node.standby.version)
+    is_of_nobody = 0 < node.standby.version < found.version and _follows_unknown(node, now_ns)
+    node.standby.version = found.version if node.role in (Role.BACKUP, Role.FAULT) else 0  # else mfsmaster may write
+    if kept.term and (found.metaid != kept.metaid or is_less or is_of_nobody):
         node.persist(lineage=Lineage(0, found.metaid, found.version))
-        node.standby.files = Files.UNJUDGED
+        node.standby.files, node.standby.before = Files.UNJUDGED, None
     tagged = replace(found, lineage=node.persistent.lineage.term)
     if _is_quiet(node):
         node.quiet, node.quiet_ns = tagged, now_ns
@@ -175,11 +181,22 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     node.freshness = tagged
 
 
+def _follows_unknown(node: Node, now_ns: int) -> bool:
+    """Tell whether a metalogger that gets changes may get them from a mastership of which this node knows nothing.
+
+    Just after a start the master is not proven yet; that it says to be of these files' lineage is enough then.
+    """
+    lately = [p.advert for p in node.peers.all() if p.advert is not None and now_ns - p.heard_ns <= node.silence_ns()]
+    told = {a.freshness.lineage for a in lately if a.role is Role.MASTER and a.freshness is not None}
+    return not node.standby.master_id and node.persistent.lineage.term not in told
+
+
 def _is_quiet(node: Node) -> bool:
     """Tell whether nobody serves as far as is known here: no metalogger has got anything lately."""
     master = node.peers.get(node.master_id)
     is_promoting = master is not None and master.advert is not None and master.advert.role is Role.PROMOTING
-    return node.role in (Role.BACKUP, Role.FAULT) and (node.is_master_lost or is_promoting)
+    hears_nobody = node.is_master_lost or (node.role is Role.FAULT and not node.master_id)
+    return node.role in (Role.BACKUP, Role.FAULT) and (hears_nobody or is_promoting)
 
 
 def _followed_lineage(node: Node, found: Freshness) -> int:

@@ -156,6 +156,18 @@ def is_fresh_enough(theirs: Freshness | None, own: Freshness | None) -> bool:
     return own is None or freshness.is_at_least(theirs, own)
 
 
+def could_win(node: Node, now_ns: int) -> bool:
+    """Tell whether those that are heard would make a majority for this node's files: others would refuse them (S6).
+
+    A candidate that cannot win only keeps those from being elected that could.
+    """
+    if node.settings.majority == 1 or node.settings.asks_arbiter:
+        return True
+    live = node.peers.live(now_ns, node.silence_ns() + node.settings.interval_ns)
+    would_vote = sum(is_fresh_enough(node.freshness, p.freshness) for p in live)
+    return would_vote + 1 >= node.settings.majority
+
+
 def may_open_term(node: Node, now_ns: int) -> bool:
     """Tell whether a majority has no master; an arbiter finds that out by itself."""
     if node.settings.asks_arbiter:

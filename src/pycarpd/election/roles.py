@@ -72,7 +72,7 @@ def try_promotion(node: Node, now_ns: int) -> None:
     """Open a new term if there is no master and this host could serve; a fresher host is let go first, once."""
     if node.role is not Role.BACKUP or not node.is_master_lost or node.master_deadline_ns is not None:
         return
-    if not node.may_promote(now_ns) or not quorum.may_open_term(node, now_ns):
+    if not (node.may_promote(now_ns) and quorum.may_open_term(node, now_ns) and quorum.could_win(node, now_ns)):
         return
     if node.is_bound(now_ns):
         node.master_deadline_ns = node.promise_until_ns

@@ -24,7 +24,8 @@ class Standby:
     """One mastership as it is followed here; ``master_id`` 0: none is at present.
 
     ``theirs``, ``branch`` and ``older`` are what its master last said of its files. ``before`` is what was here when
-    nobody served, just before. ``is_made``: the plan that stops what must not run here is over.
+    nobody served, just before; ``version`` what was here at the last look, 0 for nothing. ``is_made``: the plan that
+    stops what must not run here is over.
     """
 
     master_id: int = 0
@@ -33,6 +34,7 @@ class Standby:
     branch: Branch | None = None
     older: tuple[Branch, ...] = ()
     before: Freshness | None = None
+    version: int = 0
     files: Files = Files.UNJUDGED
     is_made: bool = False
     retry_ns: int | None = None
@@ -48,7 +50,9 @@ class Standby:
 
     def remembered(self) -> "Standby":
         """Return what is still true when nobody is followed any more."""
-        return Standby(theirs=self.theirs, branch=self.branch, older=self.older, before=self.before)
+        return Standby(
+            theirs=self.theirs, branch=self.branch, older=self.older, before=self.before, version=self.version
+        )
 
     def fail(self, now_ns: int) -> None:
         """Plan another attempt, later each time."""

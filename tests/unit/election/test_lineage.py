@@ -22,6 +22,7 @@ def following(version: int, **changes: object) -> Bench:
     """A standby of lineage 5 that has begun to follow the master of term 6, promoted from version 100 of lineage 5."""
     bench = in_backup(persistent=OLD, **changes)
     bench.makes_standby = False
+    bench.tell(ev.FreshnessKnown(None, "its metalogger loads anew"))
     bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
     bench.tell(ev.StandbyMade(6, is_ok=True))
     bench.tell(ev.FreshnessKnown(fresh(version), ""))
