@@ -163,7 +163,7 @@ def could_win(node: Node, now_ns: int) -> bool:
     """
     if node.settings.majority == 1 or node.settings.asks_arbiter:
         return True
-    live = node.peers.live(now_ns, node.silence_ns() + node.settings.interval_ns)
+    live = node.peers.live(now_ns, node.silence_ns())  # the master that was lost is none of them any more
     would_vote = sum(is_fresh_enough(node.freshness, p.freshness) for p in live)
     return would_vote + 1 >= node.settings.majority
 

@@ -236,3 +236,39 @@ def test_what_a_metalogger_adds_to_foreign_files_makes_them_of_no_lineage() -> N
     assert known(bench) == fresh(101, 5)
     bench.tell(ev.FreshnessKnown(fresh(121), ""))
     assert known(bench) == fresh(121, 0)
+
+
+def test_a_node_out_of_the_election_remembers_what_lay_there_when_it_heard_nobody() -> None:
+    bench = in_backup(persistent=OLD)
+    bench.makes_standby = False
+    bench.tell(ev.NameClaimed())
+    bench.tell(ev.FreshnessKnown(fresh(100), ""))
+    bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
+    bench.tell(ev.FreshnessKnown(fresh(120), ""))
+    assert known(bench) == fresh(120, 6)
+
+
+def test_files_that_have_shrunk_since_the_last_look_are_of_no_known_lineage() -> None:
+    bench = following(95)
+    bench.tell(ev.FreshnessKnown(fresh(130), ""))
+    assert known(bench) == fresh(130, 6)
+    bench.tell(ev.FreshnessKnown(fresh(125), ""))
+    assert known(bench) == fresh(125, 0)
+
+
+@pytest.mark.parametrize(("told", "lineage"), [(5, 5), (6, 0)])
+def test_what_comes_from_a_master_that_is_not_followed_is_of_the_files_lineage_only_if_it_says_so(
+    told: int, lineage: int
+) -> None:
+    bench = in_backup(persistent=OLD)
+    bench.hear(Role.MASTER, 6, freshness=fresh(120, told), is_proven=False)
+    bench.tell(ev.FreshnessKnown(fresh(101), ""))
+    assert known(bench) == fresh(101, lineage)
+
+
+def test_a_master_whose_files_have_become_unreadable_tells_its_lineage_still() -> None:
+    bench = in_master(persistent=OLD)
+    before = known(bench)
+    assert before is not None
+    bench.tell(ev.FreshnessKnown(None, "a gap in its changelogs", has_files=True))
+    assert known(bench) == before

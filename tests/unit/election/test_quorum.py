@@ -309,3 +309,15 @@ def test_who_asks_beside_a_running_mfsmaster_and_loses_its_worker_gives_the_addr
     effects = bench.tell(ev.WorkerLost())
     assert isinstance(effects[0], fx.DetachVip)
     assert all(Flags.RESIGNED in e.advert.flags for e in bench.got(fx.Send))
+
+
+@pytest.mark.parametrize(("version", "opens"), [(FRESH.version, True), (FRESH.version + 1, False)])
+def test_who_could_not_win_opens_no_term(version: int, opens: bool) -> None:
+    """The only other voter that is left has newer files, and would refuse; that it is paused makes no difference."""
+    bench = majority(persistent=Persistent(5, 5, 5, SECOND.node_id))
+    bench.hear(Role.MASTER, 5, hold_ms=LEASE_MS)
+    for _ in range(12):
+        files = Freshness(FRESH.metaid, version)
+        bench.hear(Role.BACKUP, 5, by=THIRD, flags=WELCOMING | Flags.PAUSED, freshness=files)
+        bench.wait(INTERVAL)
+    assert (Cause.MASTER_DOWN in [cause for _, cause in bench.causes]) is opens
