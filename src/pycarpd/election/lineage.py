@@ -24,6 +24,8 @@ from pycarpd.election.standby import RETRY_MAX_NS, RETRY_NS, Files, Standby
 
 QUIET_MAX_NS = 2_000_000_000
 """For how long a look from before a mastership says what is here; hosts look twice a second."""
+BUFFERED_NS = 1_000_000_000
+"""For how long a metalogger keeps changes in its buffer."""
 HANDOVER_LAG_NS = 3_000_000_000
 """A standby that asks to take over has at least what the master had so long ago."""
 SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
@@ -184,11 +186,15 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
 def _follows_unknown(node: Node, now_ns: int) -> bool:
     """Tell whether a metalogger that gets changes may get them from a mastership of which this node knows nothing.
 
-    Just after a start the master is not proven yet; that it says to be of these files' lineage is enough then.
+    What was followed until a moment ago may come out of a buffer still. Just after a start the master is not proven
+    yet; that it says to be of these files' lineage, or tells none, is enough then.
     """
-    lately = [p.advert for p in node.peers.all() if p.advert is not None and now_ns - p.heard_ns <= node.silence_ns()]
+    silence_ns = node.silence_ns()
+    if node.standby.master_id or now_ns - node.claim_heard_ns <= silence_ns + BUFFERED_NS:
+        return False
+    lately = [p.advert for p in node.peers.all() if p.advert is not None and now_ns - p.heard_ns <= silence_ns]
     told = {a.freshness.lineage for a in lately if a.role is Role.MASTER and a.freshness is not None}
-    return not node.standby.master_id and node.persistent.lineage.term not in told
+    return told.isdisjoint((None, node.persistent.lineage.term))
 
 
 def _is_quiet(node: Node) -> bool:
