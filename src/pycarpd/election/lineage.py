@@ -65,6 +65,7 @@ def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
         pass  # what mfsmaster serves is of the lineage that it was promoted in, whatever has become of its files
     elif event.freshness is None:
         node.freshness, node.standby.version = None, 0
+        _note_unreadable(node, now_ns)
         if not event.has_files and node.standby.is_made:
             node.standby.files = Files.ITS_OWN  # nothing is here, so what comes is the master's
     elif node.role in SERVING_ROLES:
@@ -162,6 +163,7 @@ def _note_serving(node: Node, found: Freshness, now_ns: int) -> None:
 
 
 def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
+    node.standby.unreadable_ns = 0
     kept, seen, was_foreign = node.persistent.lineage, node.freshness, node.standby.files is Files.FOREIGN
     is_less = found.version < max(kept.version, node.standby.version)
     is_of_nobody = 0 < node.standby.version < found.version and _follows_unknown(node, now_ns)
@@ -181,6 +183,16 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
         node.persist(lineage=Lineage(0, found.metaid, found.version))
         tagged = replace(tagged, lineage=0)
     node.freshness = tagged
+
+
+def _note_unreadable(node: Node, now_ns: int) -> None:
+    """Note that files prove nothing: what comes in their place while another lineage is followed is of none known."""
+    kept, standby = node.persistent.lineage, node.standby
+    standby.unreadable_ns = standby.unreadable_ns or now_ns
+    theirs = standby.theirs.lineage if standby.theirs is not None else None
+    is_other = standby.files is Files.UNJUDGED and theirs not in (None, kept.term)
+    if kept.term and standby.master_id and is_other and now_ns - standby.unreadable_ns > QUIET_MAX_NS:
+        node.persist(lineage=Lineage(0, kept.metaid, kept.version))
 
 
 def _follows_unknown(node: Node, now_ns: int) -> bool:

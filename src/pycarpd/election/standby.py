@@ -24,8 +24,8 @@ class Standby:
     """One mastership as it is followed here; ``master_id`` 0: none is at present.
 
     ``theirs``, ``branch`` and ``older`` are what its master last said of its files. ``before`` is what was here when
-    nobody served, just before; ``version`` what was here at the last look, 0 for nothing. ``is_made``: the plan that
-    stops what must not run here is over.
+    nobody served, just before; ``version`` what was here at the last look, 0 for nothing; ``unreadable_ns`` since when
+    the files prove nothing, 0 if they do. ``is_made``: the plan that stops what must not run here is over.
     """
 
     master_id: int = 0
@@ -35,6 +35,7 @@ class Standby:
     older: tuple[Branch, ...] = ()
     before: Freshness | None = None
     version: int = 0
+    unreadable_ns: int = 0
     files: Files = Files.UNJUDGED
     is_made: bool = False
     retry_ns: int | None = None

@@ -272,3 +272,16 @@ def test_a_master_whose_files_have_become_unreadable_tells_its_lineage_still() -
     assert before is not None
     bench.tell(ev.FreshnessKnown(None, "a gap in its changelogs", has_files=True))
     assert known(bench) == before
+
+
+@pytest.mark.parametrize(("lasts_ns", "term"), [(S, 5), (3 * S, 0)])
+def test_files_that_stay_unreadable_under_another_mastership_are_not_the_ones_from_before(
+    lasts_ns: int, term: int
+) -> None:
+    bench = in_backup(persistent=OLD)
+    bench.makes_standby = False
+    bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
+    bench.tell(ev.FreshnessKnown(None, "a gap in its changelogs", has_files=True))
+    bench.now += lasts_ns
+    bench.tell(ev.FreshnessKnown(None, "a gap in its changelogs", has_files=True))
+    assert bench.elector._node.persistent.lineage.term == term
