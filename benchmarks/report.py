@@ -11,7 +11,7 @@ from benchmarks.picture import phases_picture
 from benchmarks.results import RESULTS, read_records
 from benchmarks.scale_tables import scale_picture, scale_table
 from benchmarks.story import median_crash, story_picture
-from benchmarks.summary import of_contender, takeover_table
+from benchmarks.summary import crashes_of, of_contender, takeover_table
 from netns.cluster import REPOSITORY
 
 PICTURES: Final = Path(__file__).parent / "pictures"
@@ -61,7 +61,7 @@ def markdown(records: list[dict[str, Any]]) -> str:
         "|---|---:|---:|---:|---:|",
     ]
     for entry in CONTENDERS:
-        mine = [r for r in records if r["kind"] == "crash" and r["contender"] == entry.name]
+        mine = crashes_of(records, entry.name)
         garp, _ = of_contender(records, entry.name, "garp_ms")
         written, missing = of_contender(records, entry.name, "written_ms")
         if garp is not None and written is not None:

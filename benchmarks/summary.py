@@ -36,9 +36,15 @@ class Spread:
         return f"{self.median:.0f} ms ({self.low:.0f}-{self.high:.0f}; worst {self.worst:.0f})"
 
 
+def crashes_of(records: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return a contender's crashes, without the turns in which none was come to because m1 did not serve before."""
+    mine = (r for r in records if r["kind"] == "crash" and r["contender"] == name)
+    return [r for r in mine if r.get("phases_ms", True) or not r["trouble"]]
+
+
 def of_contender(records: list[dict[str, Any]], name: str, figure: str) -> tuple[Spread | None, int]:
     """Return a contender's spread of one figure, and how many of its crashes did not get so far."""
-    mine = [r for r in records if r["kind"] == "crash" and r["contender"] == name]
+    mine = crashes_of(records, name)
     values = [float(r[figure]) for r in mine if r[figure] is not None]
     return Spread.of(values), len(mine) - len(values)
 
@@ -51,7 +57,7 @@ def takeover_table(records: list[dict[str, Any]]) -> Table:
     for heading in ("crashes", "first GARP", "next write", "every client's", "not within time", "two mfsmasters"):
         table.add_column(heading, justify="right")
     for entry in CONTENDERS:
-        mine = [r for r in records if r["kind"] == "crash" and r["contender"] == entry.name]
+        mine = crashes_of(records, entry.name)
         if not mine:
             continue
         cells = [of_contender(records, entry.name, figure) for figure in ("garp_ms", "written_ms", "all_written_ms")]

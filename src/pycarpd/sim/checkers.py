@@ -136,7 +136,7 @@ def unproven_changes_nothing(node: SimNode, event: ev.Event, effects: Effects) -
         lapses = (Cause.LEASE_LOST, Cause.LATE_WAKE)
         if any(isinstance(e, fx.Transition) and e.cause in lapses for e in effects):
             return  # the lease had run out before the advert came; with it ends what an operator had asked for
-        harmless = (fx.Send, fx.DetachVip)
+        harmless = (fx.Send, fx.DetachVip, fx.CancelSpeculation)  # its time may be over at this moment
         left = [e for e in effects if not isinstance(e, harmless)]
         require(not left, "S12: what is not proven fresh changes nothing", node)
 
