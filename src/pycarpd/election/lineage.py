@@ -24,8 +24,6 @@ from pycarpd.election.standby import RETRY_MAX_NS, RETRY_NS, Files, Standby
 
 QUIET_MAX_NS = 2_000_000_000
 """For how long a look from before a mastership says what is here; hosts look twice a second."""
-BUFFERED_NS = 1_000_000_000
-"""For how long a metalogger keeps changes in its buffer."""
 HANDOVER_LAG_NS = 3_000_000_000
 """A standby that asks to take over has at least what the master had so long ago."""
 SERVING_ROLES = (Role.MASTER, Role.SUSPENDED)
@@ -166,9 +164,8 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     node.standby.unreadable_ns = 0
     kept, seen, was_foreign = node.persistent.lineage, node.freshness, node.standby.files is Files.FOREIGN
     is_less = found.version < max(kept.version, node.standby.version)
-    is_of_nobody = 0 < node.standby.version < found.version and _follows_unknown(node, now_ns)
     node.standby.version = found.version if node.role in (Role.BACKUP, Role.FAULT) else 0  # else mfsmaster may write
-    if kept.term and (found.metaid != kept.metaid or is_less or is_of_nobody):
+    if kept.term and (found.metaid != kept.metaid or is_less):
         node.persist(lineage=Lineage(0, found.metaid, found.version))
         node.standby.files, node.standby.before = Files.UNJUDGED, None
     tagged = replace(found, lineage=node.persistent.lineage.term)
@@ -193,20 +190,6 @@ def _note_unreadable(node: Node, now_ns: int) -> None:
     is_other = standby.files is Files.UNJUDGED and theirs not in (None, kept.term)
     if kept.term and standby.master_id and is_other and now_ns - standby.unreadable_ns > QUIET_MAX_NS:
         node.persist(lineage=Lineage(0, kept.metaid, kept.version))
-
-
-def _follows_unknown(node: Node, now_ns: int) -> bool:
-    """Tell whether a metalogger that gets changes may get them from a mastership of which this node knows nothing.
-
-    What was followed until a moment ago may come out of a buffer still. Just after a start the master is not proven
-    yet; that it says to be of these files' lineage, or tells none, is enough then.
-    """
-    silence_ns = node.silence_ns()
-    if node.standby.master_id or now_ns - node.claim_heard_ns <= silence_ns + BUFFERED_NS:
-        return False
-    lately = [p.advert for p in node.peers.all() if p.advert is not None and now_ns - p.heard_ns <= silence_ns]
-    told = {a.freshness.lineage for a in lately if a.role is Role.MASTER and a.freshness is not None}
-    return told.isdisjoint((None, node.persistent.lineage.term))
 
 
 def _is_quiet(node: Node) -> bool:

@@ -256,16 +256,6 @@ def test_files_that_have_shrunk_since_the_last_look_are_of_no_known_lineage() ->
     assert known(bench) == fresh(125, 0)
 
 
-@pytest.mark.parametrize(("told", "lineage"), [(5, 5), (6, 0)])
-def test_what_comes_from_a_master_that_is_not_followed_is_of_the_files_lineage_only_if_it_says_so(
-    told: int, lineage: int
-) -> None:
-    bench = in_backup(persistent=OLD)
-    bench.hear(Role.MASTER, 6, freshness=fresh(120, told), is_proven=False)
-    bench.tell(ev.FreshnessKnown(fresh(101), ""))
-    assert known(bench) == fresh(101, lineage)
-
-
 def test_a_master_whose_files_have_become_unreadable_tells_its_lineage_still() -> None:
     bench = in_master(persistent=OLD)
     before = known(bench)
