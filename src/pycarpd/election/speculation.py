@@ -27,14 +27,13 @@ What it costs in vain: a metalogger that starts again downloads anew, so for som
 and it has loaded metadata for nothing. So it is asked for (``speculate``), and rare: half of the silence that loses a
 master must have passed, a majority must be heard (who hears nobody is cut off himself), only the first in line begins,
 and each time in vain doubles the pause, from a minute to an hour. Where so little time is won that it is not worth that
-(LEAD_MIN_NS, the fast profile), nobody begins.
+(LEAD_MIN_NS, the fast profile), nobody begins. How fresh others are is not asked: hosts look at different moments.
 """
 
-from pycarpd.election import freshness, turns
+from pycarpd.election import turns
 from pycarpd.election.effects import CancelSpeculation, Speculate, StartPromotion
 from pycarpd.election.model import Role
 from pycarpd.election.node import Node
-from pycarpd.election.peers import Peer
 
 LEAD_MIN_NS = 100_000_000
 LONGEST_NS = 8_000_000_000
@@ -103,13 +102,4 @@ def _may_begin(node: Node, now_ns: int) -> bool:
     others = [p for p in node.peers.live(now_ns, node.silence_ns()) if p is not master]
     receives = any(p.is_candidate and p.freshness is not None for p in others)
     has_majority = len(others) + 1 >= node.settings.majority
-    return receives and has_majority and not any(_comes_first(node, p, now_ns) for p in others)
-
-
-def _comes_first(node: Node, peer: Peer, now_ns: int) -> bool:
-    """Tell whether that standby would be elected rather than this node: it is fresher, or its turn is earlier."""
-    if not peer.is_candidate or peer.freshness is None:
-        return False
-    if node.freshness is None or freshness.is_newer(peer.freshness, node.freshness):
-        return True
-    return turns.is_before(node, peer, now_ns) and freshness.is_at_least(peer.freshness, node.freshness)
+    return receives and has_majority and not any(turns.is_before(node, p, now_ns) for p in others)
