@@ -214,14 +214,11 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
 
 
 def _deadline_ns(node: Node, event: AdvertHeard, now_ns: int) -> int:
-    """Return until when the sender is believed in without a further advert, this node's own skew included.
-
-    Where votes count that is asked for when the time has come: see turns.
-    """
+    """Return until when the sender is believed in without a further advert, this node's own skew included."""
     advert = event.advert
     if node.settings.majority > 1:
         node.follow_until_ns = event.received_ns + quorum.promise_length_ns(node, advert)
-        return node.follow_until_ns + (node.skew_ns(now_ns) if node.settings.asks_arbiter else 0)
+        return node.follow_until_ns + node.skew_ns(now_ns)
     hold_ns = min(advert.hold_ms * timing.NS_PER_MS, node.settings.hold_max_ns)
     return event.received_ns + node.master_down_ns(now_ns, advert.interval_us * 1000) + hold_ns
 

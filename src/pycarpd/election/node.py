@@ -109,7 +109,6 @@ class Node:
     is_master_lost: bool = False
     has_deferred: bool = False
     has_woken_late: bool = False
-    has_waited_turn: bool = False
     extensions: int = 0
     plain_until_ns: int = 0
     has_lost_adverts: bool = False

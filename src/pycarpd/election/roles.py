@@ -50,7 +50,7 @@ def expect_master(node: Node, master_id: int, deadline_ns: int) -> None:
     node.master_deadline_ns = deadline_ns
     node.is_master_lost = False
     node.has_deferred = False
-    node.has_woken_late = node.has_waited_turn = False
+    node.has_woken_late = False
     node.has_told_no_master = False
     node.has_lost_adverts = False
     node.blind_extensions = 0
