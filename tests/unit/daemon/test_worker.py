@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,20 +43,25 @@ def _running(tmp_path: Path, host: Host) -> Iterator[None]:
         process.kill()
 
 
+@contextmanager
+def idle_worker(tmp_path: Path, host: Host) -> Iterator[tuple[Worker, Channel]]:
+    """Give a worker that does not run, and the heartbeat's end of its channel."""
+    pairs = [pair() for _ in range(3)]
+    channels = [Channel(ours) for ours, _ in pairs]
+    yield Worker(replace(daemon_settings(), state_dir=str(tmp_path)), host, *channels), Channel(pairs[0][1])
+    for end in (end for ends in pairs for end in ends):
+        end.close()
+
+
 def outcome_of(tmp_path: Path, host: Host, *, is_ok: bool) -> tuple[int | None, object]:
     """Return the worker's exit code, if it is to end, and what the heartbeat was told."""
 
     async def main() -> tuple[int | None, object]:
-        (ours, theirs), (supervisor, _other), (votes, _theirs) = pair(), pair(), pair()
-        heartbeat = Channel(theirs)
-        settings = replace(daemon_settings(), state_dir=str(tmp_path))
-        worker = Worker(settings, host, Channel(ours), Channel(votes), Channel(supervisor))
         over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        worker._over = over
-        worker._on_plan_ended(DEMOTE, is_ok)
-        told = heartbeat.receive()
-        for each in (ours, theirs, supervisor, _other, votes, _theirs):
-            each.close()
+        with idle_worker(tmp_path, host) as (worker, heartbeat):
+            worker._over = over
+            worker._on_plan_ended(DEMOTE, is_ok)
+            told = heartbeat.receive()
         return (over.result() if over.done() else None), told
 
     return asyncio.run(main())
@@ -77,23 +83,12 @@ def test_the_heartbeat_hears_nothing_of_files_from_before_the_last_plan(
     tmp_path: Path, host: Host, operations: int
 ) -> None:
     async def main() -> object:
-        (ours, theirs), (supervisor, _other), (votes, _theirs) = pair(), pair(), pair()
-        heartbeat = Channel(theirs)
-        worker = Worker(
-            replace(daemon_settings(), state_dir=str(tmp_path)),
-            host,
-            Channel(ours),
-            Channel(votes),
-            Channel(supervisor),
-        )
-        worker._patient = Patient(host, 10, lambda: None, lambda _: None)
-        worker._patient.is_operated_on = True
-        worker._patient.is_operated_on = False
-        worker._on_findings(Findings(FRESH, "", operations=operations))
-        told = heartbeat.receive()
-        for each in (ours, theirs, supervisor, _other, votes, _theirs):
-            each.close()
-        return told
+        with idle_worker(tmp_path, host) as (worker, heartbeat):
+            worker._patient = Patient(host, 10, lambda: None, lambda _: None)
+            worker._patient.is_operated_on = True
+            worker._patient.is_operated_on = False
+            worker._on_findings(Findings(FRESH, "", operations=operations))
+            return heartbeat.receive()
 
     told = asyncio.run(main())
     assert told == (msg.FreshnessNews(FRESH, "", has_files=True) if operations else None)
@@ -102,21 +97,12 @@ def test_the_heartbeat_hears_nothing_of_files_from_before_the_last_plan(
 @pytest.mark.parametrize("has_waiting", [False, True])
 def test_nobody_looks_between_one_plan_and_the_next(tmp_path: Path, host: Host, has_waiting: bool) -> None:
     async def main() -> bool:
-        (ours, theirs), (supervisor, _other), (votes, _theirs) = pair(), pair(), pair()
-        worker = Worker(
-            replace(daemon_settings(), state_dir=str(tmp_path)),
-            host,
-            Channel(ours),
-            Channel(votes),
-            Channel(supervisor),
-        )
-        worker._patient = Patient(host, 10, lambda: None, lambda _: None)
-        worker._desk = PlanDesk(host.takeover, tmp_path / "journal", lambda: None)
-        worker._patient.is_operated_on = True
-        worker._desk._waiting = DEMOTE if has_waiting else None
-        worker._on_plan_finished(DEMOTE, Outcome("1", "demote", ok=True))
-        for each in (ours, theirs, supervisor, _other, votes, _theirs):
-            each.close()
-        return worker._patient.is_operated_on
+        with idle_worker(tmp_path, host) as (worker, _heartbeat):
+            worker._patient = Patient(host, 10, lambda: None, lambda _: None)
+            worker._desk = PlanDesk(host.takeover, tmp_path / "journal", lambda: None)
+            worker._patient.is_operated_on = True
+            worker._desk._waiting = DEMOTE if has_waiting else None
+            worker._on_plan_finished(DEMOTE, Outcome("1", "demote", ok=True))
+            return worker._patient.is_operated_on
 
     assert asyncio.run(main()) is has_waiting
