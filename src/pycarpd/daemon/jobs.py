@@ -120,7 +120,8 @@ def faults_of(job: Job, outcome: Outcome) -> list[Report]:
     That a suspicion was in vain is no fault; what could not be taken back then is told by the standby.
     """
     if job.kind is Kind.SPECULATE:
-        logger.info("what was loaded on suspicion is taken back undone=%s detail=%s", outcome.undone, outcome.fault)
+        why = outcome.fault.detail if outcome.fault is not None else ""
+        logger.info('what was loaded on suspicion is taken back undone=%s why="%s"', outcome.undone, why)
         return []
     faults = [
         plan_report("plan-degraded", f"{job.kind.value}: {step}: {fault.detail}", "see the log")

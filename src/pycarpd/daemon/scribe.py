@@ -51,18 +51,16 @@ class Scribe:
         ready.register(self._heartbeat.fileno(), select.POLLIN)
         refused: Persistent | None = None
         while True:
-            if refused is not None and not ready.poll(RETRY_MS):
-                refused = self._write(refused)
+            if not ready.poll(None if refused is None else RETRY_MS):
+                refused = refused and self._write(refused)
                 continue
-            ready.poll()
-            message = self._heartbeat.receive()
-            if isinstance(message, Closed):
-                return
-            if message is None:
-                continue
-            invariant(isinstance(message, PersistRequest), "only states are asked of the scribe")
-            if isinstance(message, PersistRequest):
-                refused = self._write(message.persistent)
+            match self._heartbeat.receive():
+                case PersistRequest(persistent=persistent):
+                    refused = self._write(persistent)
+                case Closed.CLOSED:
+                    return
+                case other:
+                    invariant(other is None, "only states are asked of the scribe")
 
     def _write(self, persistent: Persistent) -> Persistent | None:
         """Put the state on disk and tell it; one that a full disk refuses is returned, to be tried again."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from pycarpd.config import Config, Loaded, daemon_settings, load, read_secrets, reloadable_changes
 from pycarpd.control.reports import Report
 from pycarpd.daemon.channel import Closed
-from pycarpd.daemon.children import Child, Children
+from pycarpd.daemon.children import NAMES, Child, Children
 from pycarpd.daemon.messages import ReadyNews, SettingsNews, StopOrder
 from pycarpd.linux.clock import boottime_ns
 from pycarpd.linux.notify import sd_notify
@@ -88,7 +88,7 @@ class Supervisor:
             return False
         if isinstance(message, ReadyNews):
             self._ready.add(child.name)
-        if len(self._ready) == len(("heartbeat", "worker")) and not self._is_announced:
+        if len(self._ready) == len(NAMES) and not self._is_announced:
             self._is_announced = True
             sd_notify("READY=1")
             logger.info("ready node=%s", self._config.node.name)

@@ -278,18 +278,22 @@ class Worker:
         if self._desk is None or self._patient is None:
             self._heartbeat.send(msg.PlanEnded(job.term, job.kind is Kind.PROMOTE, is_ok=job.kind is Kind.DEMOTE))
             return
+        self._make_way(self._patient)
+        self._desk.ask(job)
+
+    def _make_way(self, patient: Patient) -> None:
+        """Let nothing else use the host's files while a plan does."""
         if self._standby is not None:
             self._standby.drills.cancel()
-        self._patient.is_operated_on = True
+        patient.is_operated_on = True
         self._board.phases.clear()
-        self._desk.ask(job)
 
     def _speculate(self, desk: PlanDesk, wish: msg.SpeculationWish) -> None:
         if isinstance(wish, fx.CancelSpeculation):
             desk.end_speculation()
-        elif self._standby is not None and self._patient is not None and desk.speculate(wish.term):
-            self._standby.drills.cancel()
-            self._patient.is_operated_on = True
+        elif self._patient is not None and desk.speculate(wish.term):
+            logger.info("the master is overdue, mfsmaster is loaded on suspicion term=%d", wish.term)
+            self._make_way(self._patient)
 
     def _on_plan_ended(self, job: Job, is_ok: bool) -> None:
         """Tell the heartbeat, but not that a host is demoted whose mfsmaster runs on: this process's end kills it.
