@@ -12,6 +12,8 @@ Files with another metaid, or of a smaller version than was noted, are not those
 there, and nothing is known of their lineage. They are foreign to every master; those of a host on which none was ever
 noted, because pycarpd has only come there, are believed to be what its metalogger has followed, unless they went beyond
 the branch before the mastership began, or end beyond where an earlier lineage was left: whose end that is nobody knows.
+Nor are files of a known lineage that shrink between two looks, that took the place of unreadable ones while another
+lineage was followed, or to which a metalogger has added changes of a lineage that they are foreign to.
 """
 
 from dataclasses import replace
@@ -59,15 +61,10 @@ def begin(node: Node) -> None:
 def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
     """Take in what a look at the files, or at the mfsmaster that serves here, has found."""
     node.why_not = event.why_not
-    if event.freshness is None and node.role in SERVING_ROLES:
-        pass  # what mfsmaster serves is of the lineage that it was promoted in, whatever has become of its files
-    elif event.freshness is None:
-        node.freshness, node.standby.version = None, 0
-        _note_unreadable(node, now_ns)
-        if not event.has_files and node.standby.is_made:
-            node.standby.files = Files.ITS_OWN  # nothing is here, so what comes is the master's
-    elif node.role in SERVING_ROLES:
+    if node.role in SERVING_ROLES:
         _note_serving(node, event.freshness, now_ns)
+    elif event.freshness is None:
+        _note_unreadable(node, now_ns, has_files=event.has_files)
     else:
         _note_standing_by(node, event.freshness, now_ns)
     if node.is_master_lost or _is_settled(node.standby):
@@ -151,7 +148,9 @@ def _is_settled(standby: Standby) -> bool:
     return standby.is_made and standby.files is not Files.FOREIGN
 
 
-def _note_serving(node: Node, found: Freshness, now_ns: int) -> None:
+def _note_serving(node: Node, found: Freshness | None, now_ns: int) -> None:
+    if found is None:  # what mfsmaster serves is of the lineage that it was promoted in, whatever becomes of its files
+        return
     if not node.persistent.lineage.term:  # adopted, by a version that is the first to ask
         first = Lineage(node.claimed_term, found.metaid, found.version, 0, found.version)
         node.persist(lineage=first)
@@ -182,14 +181,17 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     node.freshness = tagged
 
 
-def _note_unreadable(node: Node, now_ns: int) -> None:
+def _note_unreadable(node: Node, now_ns: int, *, has_files: bool) -> None:
     """Note that files prove nothing: what comes in their place while another lineage is followed is of none known."""
     kept, standby = node.persistent.lineage, node.standby
+    node.freshness, standby.version = None, 0
     standby.unreadable_ns = standby.unreadable_ns or now_ns
     theirs = standby.theirs.lineage if standby.theirs is not None else None
     is_other = standby.files is Files.UNJUDGED and theirs not in (None, kept.term)
     if kept.term and standby.master_id and is_other and now_ns - standby.unreadable_ns > QUIET_MAX_NS:
         node.persist(lineage=Lineage(0, kept.metaid, kept.version))
+    if not has_files and standby.is_made:
+        standby.files = Files.ITS_OWN  # nothing is here, so what comes is the master's
 
 
 def _is_quiet(node: Node) -> bool:

@@ -21,7 +21,7 @@ def is_before(node: Node, peer: Peer, now_ns: int) -> bool:
 
 
 def on_deadline(node: Node, late_ns: int, now_ns: int) -> None:
-    """Believe that the master is lost, unless this node cannot know it yet or its turn comes later."""
+    """Believe that the master is lost, unless this node cannot know it yet."""
     if not node.is_master_lost and node.was_blind():
         node.master_deadline_ns = now_ns + node.master_down_ns(now_ns)
         return
