@@ -10,6 +10,7 @@ from tests.product.stage import Stage, within
 
 ARBITER = "majority"
 CLUSTER_LINES = ("speculate = true",)
+CRASHES_MAX = 4
 AWAIT_TERM = "step=await-term verb=run"
 TAKEN_BACK = "what was loaded on suspicion is taken back undone=True"
 PAUSED_S = 0.4
@@ -23,7 +24,8 @@ def said_since(stage: Stage, said: dict[str, int]) -> dict[str, str]:
     return {host: stage.log(host)[said[host] :] for host in stage.hosts}
 
 
-def test_a_crashed_master_is_succeeded_by_what_was_loaded_on_suspicion(stage: Stage) -> None:
+def crash(stage: Stage) -> str:
+    """Crash the master's host and return what its successor has said since."""
     stage.fresh_master()
     with stage.scenario() as scene:
         said = {host: len(stage.log(host)) for host in stage.hosts}
@@ -33,11 +35,19 @@ def test_a_crashed_master_is_succeeded_by_what_was_loaded_on_suspicion(stage: St
         scene.await_writes()
         words = said_since(stage, said)[successor]
         scene.heal("crash", dead)
-        assert AWAIT_TERM in words
-        assert words.count("step=start-mfsmaster verb=run ms=") == 1
-        assert words.index(AWAIT_TERM) < words.index("step=take-address verb=run")
     assert scene.successor == successor
     scene.assert_no_overlap(dead)
+    return words
+
+
+def test_a_crashed_master_is_succeeded_by_what_was_loaded_on_suspicion(stage: Stage) -> None:
+    for _ in range(CRASHES_MAX):
+        words = crash(stage)
+        assert words.count("step=start-mfsmaster verb=run ms=") == 1
+        if AWAIT_TERM in words:  # else the other standby had received more of the last changes, and was elected for it
+            assert words.index(AWAIT_TERM) < words.index("step=take-address verb=run")
+            return
+    pytest.fail(f"of {CRASHES_MAX} crashes none was succeeded by who had loaded beforehand")
 
 
 def test_a_master_that_was_only_late_goes_on_and_what_was_loaded_is_taken_back(stage: Stage) -> None:

@@ -267,8 +267,8 @@ def _on_level(node: Node, term: int, version: int, now_ns: int) -> None:
     handing = node.handing
     if handing is None or handing.phase is not Phase.LEVELLING or handing.term != term:
         return
-    handing.phase, handing.level_version = Phase.LEVEL, version
-    lineage.on_level(node, version, now_ns)
+    is_level = lineage.on_level(node, version, now_ns)
+    handing.phase, handing.level_version = Phase.LEVEL, version if is_level else 0
     node.send(now_ns)
 
 

@@ -71,17 +71,20 @@ def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
         node.has_old_news = False
 
 
-def on_level(node: Node, version: int, now_ns: int) -> None:
+def on_level(node: Node, version: int, now_ns: int) -> bool:
     """Take in what a successor's files prove now that its metalogger has written all it had, 0 if nothing.
 
-    A look like any other: files that have reached the branch meanwhile are of the master's lineage.
+    A look like any other: files that have reached the branch meanwhile are of the master's lineage. False if they turn
+    out to be of another one: their version says nothing then, and they may be about to be put away.
     """
     if node.freshness is None:
-        return
-    if version:
-        _note_standing_by(node, replace(node.freshness, version=version), now_ns)
-    else:
+        return False
+    if not version:
         node.freshness = replace(node.freshness, version=0)
+        return False
+    _note_standing_by(node, replace(node.freshness, version=version), now_ns)
+    theirs, own = node.standby.theirs, node.freshness.lineage
+    return theirs is None or None in (theirs.lineage, own) or theirs.lineage == own
 
 
 def has_nearly(node: Node, theirs: Freshness, now_ns: int) -> bool:

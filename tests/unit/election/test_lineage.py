@@ -213,6 +213,16 @@ def test_levelled_files_that_have_reached_the_branch_are_the_masters() -> None:
     assert bench.elector._node.persistent.lineage == Lineage(6, FRESH.metaid, 130)
 
 
+def test_files_that_have_shrunk_are_not_level_whatever_their_version() -> None:
+    bench = following(95)
+    bench.tell(ev.FreshnessKnown(fresh(140), ""))
+    assert known(bench) == fresh(140, 6)
+    bench.hear(Role.MASTER, 6, freshness=fresh(130, 6), branch=BRANCH, handover=Handover(ME.node_id, 130))
+    bench.tell(ev.FilesLevel(6, 130))
+    assert known(bench) == fresh(130, 0)
+    assert bench.got(fx.Send)[-1].advert.handover == Handover(SECOND.node_id, 0)
+
+
 @pytest.mark.parametrize(("version", "is_foreign"), [(80, False), (81, True)])
 def test_files_of_which_nothing_was_noted_are_not_believed_beyond_where_a_lineage_was_left(
     version: int, is_foreign: bool
