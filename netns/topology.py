@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from netns.commands import LaboratoryError, must, run
-from netns.owner import NETNS_ETC, Owner, kill_namespace
+from netns.owner import NETNS_ETC, Owner, kill_namespace, pids_in
 
 VIP: Final = "192.0.2.100"
 VIP_CIDR: Final = f"{VIP}/24"
@@ -138,6 +138,10 @@ class Topology:
         """Set a host's switch port up or down; the host sees its carrier come and go."""
         self._ip(SWITCH, f"link set {host} {'up' if is_up else 'down'}")
 
+    def disable_port(self, host: str) -> None:
+        """Let the switch pass no frame to or from a host, at once; its carrier stays. Up again, the port forwards."""
+        must(*self.inside_net(SWITCH, "bridge", "link", "set", "dev", host, "state", "disabled"))
+
     def set_interface(self, host: str, *, is_up: bool) -> None:
         """Set a host's own interface up or down, as an administrator on that host does."""
         self._ip(host, f"link set {INTERFACE} {'up' if is_up else 'down'}")
@@ -174,9 +178,7 @@ class Topology:
 
     def processes(self, host: str) -> list[Process]:
         """Return the processes in a host's namespace, oldest first."""
-        pids = must("ip", "netns", "pids", self.namespace(host)).split()
-        found = [_process(int(pid)) for pid in pids]
-        return sorted((p for p in found if p is not None), key=lambda p: p.pid)
+        return [p for p in map(_process, pids_in(self.namespace(host))) if p is not None]
 
     def kill_everything(self, host: str) -> None:
         """SIGKILL every process on a host until none is left."""
