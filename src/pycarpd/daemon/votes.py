@@ -54,6 +54,8 @@ class VoteFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._refused: int | None = None
+        self._written: tuple[tuple[int, int], int] | None = None
+        """Which file was written last, and the sequence of what it holds: read once, an election waits for this."""
 
     def write(self, persistent: Persistent) -> None:
         """Put the state on disk; raises OSError, and the state before is on disk then.
@@ -67,21 +69,30 @@ class VoteFile:
             self._make(persistent)
             return
         try:
-            sequence = self._refused
-            if sequence is None:
-                newest = _newest(os.pread(descriptor, SLOTS * SLOT_BYTES, 0))
-                if newest is None:  # what is to be written is all of the state: nothing is lost with the file
-                    self._make(persistent)
-                    return
-                sequence = newest[0] + 1
+            found = os.fstat(descriptor)
+            identity = (found.st_dev, found.st_ino)
+            sequence = self._next(descriptor, identity)
+            if sequence is None:  # what is to be written is all of the state: nothing is lost with the file
+                self._make(persistent)
+                return
             self._refused = sequence
             record = encode(sequence, persistent)
             if os.pwrite(descriptor, record, sequence % SLOTS * SLOT_BYTES) != len(record):
                 raise OSError(f"{self._path}: a record was not written whole")
             os.fdatasync(descriptor)
             self._refused = None
+            self._written = (identity, sequence)
         finally:
             os.close(descriptor)
+
+    def _next(self, descriptor: int, identity: tuple[int, int]) -> int | None:
+        """Return the sequence of the next record in that file, None if the file holds none."""
+        if self._refused is not None:
+            return self._refused
+        if self._written is not None and self._written[0] == identity:
+            return self._written[1] + 1
+        newest = _newest(os.pread(descriptor, SLOTS * SLOT_BYTES, 0))
+        return None if newest is None else newest[0] + 1
 
     def _make(self, persistent: Persistent) -> None:
         """Make the file, every block of it written: space that is only reserved would be a matter for the journal."""

@@ -45,6 +45,18 @@ def test_the_last_state_written_is_read(tmp_path_factory: pytest.TempPathFactory
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_file_that_was_put_in_place_of_the_one_written_is_read_first(tmp_path: Path) -> None:
+    path = tmp_path / "votes"
+    file = VoteFile(path)
+    for number in range(1, 4):
+        file.write(state(number))
+    other = tmp_path / "other"
+    written(other, 8)
+    other.replace(path)
+    file.write(state(9))
+    assert read_votes(path) == state(9)
+
+
 def test_what_stands_behind_a_record_is_forgotten_alone(tmp_path: Path) -> None:
     """Torn, or passed over by a version that knows the record only."""
     path = tmp_path / "votes"

@@ -90,3 +90,19 @@ def test_who_may_not_come_first_says_so() -> None:
     code = "resource.setrlimit(resource.RLIMIT_NICE, (0, 0))\n" + AS_NOBODY
     code += "refusal = come_first(); print(json.dumps([refusal.code, refusal.remedy, os.getpriority(0, 0)]))"
     assert outcome(HEAD + code) == ["no-priority", "grant CAP_SYS_NICE", 0]
+
+
+def test_a_thread_that_comes_before_all_does_so_alone() -> None:
+    code = "import threading\nseen = []\n"
+    code += "def policy(): return os.sched_getscheduler(0) & 7, os.sched_getparam(0).sched_priority\n"
+    code += "one = threading.Thread(target=lambda: seen.extend((come_before_all(), policy())))\n"
+    code += "one.start(); one.join(); print(json.dumps([*seen, policy()]))"
+    assert outcome(HEAD + code) == [None, [1, 1], [0, 0]]
+
+
+def test_a_thread_that_gets_no_realtime_comes_first_at_least() -> None:
+    code = "real = os.sched_setscheduler\n"
+    code += "def refuse(pid, policy, param):\n    if policy & 7: raise PermissionError\n    real(pid, policy, param)\n"
+    code += "os.sched_setscheduler = refuse; refusal = come_before_all()\n"
+    code += "print(json.dumps([refusal, os.sched_getscheduler(0) & 7, os.getpriority(os.PRIO_PROCESS, 0)]))"
+    assert outcome(HEAD + code) == [None, 0, -20]
