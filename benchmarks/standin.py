@@ -47,7 +47,10 @@ class StandIn:
 
     def _obey(self, message: msg.Message) -> None:
         match message:
+            case msg.PreserveRequest():
+                self._tell_files()
             case msg.PromoteRequest(term=term):
+                self._heartbeat.send(msg.EarlyAddress(term))
                 self._heartbeat.send(_attach_request(term))
             case msg.AttachAnswer(term=term, is_attached=is_ok):
                 self._heartbeat.send(msg.PlanEnded(term, is_promotion=True, is_ok=is_ok))
@@ -64,8 +67,11 @@ class StandIn:
                 pass
 
     def _tell_files(self) -> None:
-        """Say that this host has what every other has: looked at after each plan, as the worker does."""
-        self._heartbeat.send(msg.FreshnessNews(Freshness(METAID, VERSION), ""))
+        """Say that this host has what every other has: after each plan, and when a master is lost, as the worker does.
+
+        There is no metalogger, so there is nothing that could be in its buffer.
+        """
+        self._heartbeat.send(msg.FreshnessNews(Freshness(METAID, VERSION), "", is_settled=True))
 
 
 def _attach_request(term: int) -> msg.AttachRequest:

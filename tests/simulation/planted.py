@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pycarpd.election import freshness, hearing, lineage, quorum, roles, support
+from pycarpd.election import freshness, hearing, lineage, quorum, roles, settling, support
 from pycarpd.election.effects import RenewLease
 from pycarpd.election.elector import Elector
 from pycarpd.election.events import AdvertHeard, DemotionFinished, StandbyMade, StatePersisted
@@ -297,6 +297,8 @@ BUGS: tuple[Bug, ...] = (
     Bug("what runs is adopted without votes", ((Elector, "_adopt", _adopt_at_once),)),
     Bug("a restart in place needs no probe", ((Elector, "_on_mfsmaster_lost", _still_ready),)),
     Bug("a restart in place asks no standby", ((lineage, "is_behind_standby", _never),)),
+    Bug("a candidate gives way to nobody", ((settling, "gives_way", _never),)),
+    Bug("a candidate that is ready waits for nobody", ((settling, "is_pending", _never),)),
     Bug("a node without files opens a term", ((Node, "may_promote", _may_always_promote),)),
     Bug("a host that proves nothing assembles all the same", ((Host, "refusal", property(lambda _host: "")),)),
     Bug("nobody looks what mfsmaster serves", ((plans, "WORK", plans.WORK | {"probe": _no_step}),)),

@@ -229,8 +229,8 @@ class Heartbeat:
                 self._tell(ev.MfsmasterLost(may_restart), now_ns)
             case msg.FreshnessNews(freshness=freshness, why_not=why_not):
                 self._exports_digest, self._has_files = message.exports_digest, message.has_files
-                known = ev.FreshnessKnown(freshness, why_not or self._deadman.why_not, message.has_files)
-                self._tell(known, now_ns)
+                why_not = why_not or self._deadman.why_not
+                self._tell(ev.FreshnessKnown(freshness, why_not, message.has_files, message.is_settled), now_ns)
             case msg.ConnectionsNews(connections=connections):
                 self._book.set_own(connections)
             case msg.OperatorNews(command=command):

@@ -89,14 +89,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who hears of plans, in the event loop: ``ended`` (job, is_ok), ``progress``, ``finished``."""
+    """Who hears of plans, in the event loop: ``ended`` (job, is_ok), ``progress``, ``finished``.
+
+    ``proved`` is told what the files of a promotion prove, as soon as that is known.
+    """
 
     ask_address: Callable[[int, int], None]
     ended: Callable[[Job, bool], None]
     progress: Callable[[Job, StepProgress], None]
     finished: Callable[[Job, Outcome], None]
     want_address: Callable[[int], None] = _unheard
-    prepared: Callable[[Freshness], None] = lambda _freshness: None
+    proved: Callable[[Freshness], None] = lambda _freshness: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,13 +70,14 @@ class MfsmasterGone:
 class FreshnessNews:
     """What this host's files prove now, and the digest of its mfsexports.cfg, 0 where it is not known.
 
-    ``has_files``: there are some, whatever they prove.
+    ``has_files``: there are some, whatever they prove. ``is_settled``: no metalogger could have more in its buffer.
     """
 
     freshness: Freshness | None
     why_not: str
     exports_digest: int = 0
     has_files: bool = False
+    is_settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 ADDRESS_TIMEOUT_S = 4.0
 KILL_STEP = "kill-mfsmaster"
+PROVING_STEP = "assemble"
 
 
 class PlanDesk:
@@ -253,9 +254,7 @@ class PlanDesk:
 
     def _told(self, job: Job, version: int) -> None:
         """Pass on, from the step's thread, what a plan that waits has found."""
-        if job.kind is Kind.SPECULATE:
-            self._loop.call_soon_threadsafe(self._prepared, job)
-        elif self.handover_listener is not None:
+        if job.kind is not Kind.SPECULATE and self.handover_listener is not None:
             self._loop.call_soon_threadsafe(self.handover_listener.told, job, version)
 
     def _confirmed(self, job: Job) -> None:
@@ -269,11 +268,6 @@ class PlanDesk:
                 self.handover_listener.confirmed(job)
 
         self._loop.call_soon_threadsafe(tell)
-
-    def _prepared(self, job: Job) -> None:
-        chain = self.context.chain if self.context is not None else None
-        if job == self._current and chain is not None and self.listener is not None:
-            self.listener.prepared(Freshness(chain.metaid, chain.version))
 
     def _adopt(self, job: Job) -> None:
         """Let the plan that has waited be the promotion that was asked for meanwhile."""
@@ -308,6 +302,9 @@ class PlanDesk:
         if job is None or self.listener is None:
             return
         self.listener.progress(job, progress)
+        chain = self.context.chain if self.context is not None else None
+        if progress.has_done(PROVING_STEP) and chain is not None:
+            self.listener.proved(Freshness(chain.metaid, chain.version))
         is_forward = progress.plan == DEMOTE and progress.verb is not Verb.UNDO
         if job.kind is Kind.DEMOTE and is_forward and progress.step != KILL_STEP:
             # The next step has begun, so no mfsmaster runs here any more: whoever waits for that may go on.

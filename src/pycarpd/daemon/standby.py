@@ -1,8 +1,9 @@
 """What a standby does besides following its master: it judges whether it may take over, and stays able to.
 
 * At the moment the master is lost its metalogger is stopped, by SIGTERM: what is in its buffer, up to a second of
-  changes, is on disk before votes are compared, and a metalogger that does not run cannot meet an older master (it
-  would delete its own changelogs). It is started again beside a master whose metadata is not older than this host's.
+  changes, is on disk and told before anybody serves (election/settling.py), and a metalogger that does not run cannot
+  meet an older master (it would delete its own changelogs). It is started again beside a master whose metadata is not
+  older than this host's.
 * A host whose files have fallen behind while there was a master to follow says so, and goes on saying so when that
   master is lost: only a metalogger that has caught up with a master ends it.
 * A metalogger whose files have a gap is made to download anew; see downloads.py.

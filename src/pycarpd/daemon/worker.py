@@ -132,7 +132,9 @@ class Worker:
             ended=self._on_plan_ended,
             progress=self._on_progress,
             finished=self._on_plan_finished,
-            prepared=lambda found: self._heartbeat.send(msg.FreshnessNews(found, "", has_files=True)),
+            proved=lambda found: self._heartbeat.send(
+                msg.FreshnessNews(found, "", host.exports.digest(), has_files=True, is_settled=True)
+            ),
         )
         recovered = await self._desk.recover()
         if recovered.plan != "none":
@@ -364,8 +366,9 @@ class Worker:
         if self._standby is not None:
             found = self._standby.judge(found, self._role)
         has_files = self._founding is None or self._founding.has_files(found)
+        is_settled = found.lacks_metalogger
         self._heartbeat.send(
-            msg.FreshnessNews(found.freshness, found.why_not, exports_digest=found.exports_digest, has_files=has_files)
+            msg.FreshnessNews(found.freshness, found.why_not, found.exports_digest, has_files, is_settled)
         )
         if self._standby is not None:
             self._standby.look_after(found, self._role)

@@ -28,6 +28,7 @@ from pycarpd.election import (
     orders,
     quorum,
     roles,
+    settling,
     speculation,
     support,
     turns,
@@ -122,6 +123,7 @@ class Elector:
             self._no_master_ns(),
             node.start_wait_ns(),
             speculation.due_ns(node),
+            settling.due_ns(node),
         )
 
     @property
@@ -179,8 +181,7 @@ class Elector:
             case MfsmasterLost(may_restart=may_restart):
                 self._on_mfsmaster_lost(may_restart, now_ns)
             case FreshnessKnown():
-                lineage.on_files(node, event, now_ns)
-                roles.try_promotion(node, now_ns)
+                support.on_files(node, event, now_ns)
             case NameClaimed():
                 hearing.on_name_claimed(node, now_ns)
             case VipClaimed():
@@ -212,6 +213,8 @@ class Elector:
             turns.on_deadline(node, late_ns, now_ns)
         if node.election_deadline_ns is not None and now_ns >= node.election_deadline_ns:
             support.on_election_deadline(node, now_ns)
+        if settling.on_time(node, now_ns):
+            support.on_support(node, now_ns)
         if node.standby.retry_ns is not None and now_ns >= node.standby.retry_ns:
             lineage.on_retry(node, now_ns)
         handover.on_time(node, now_ns)

@@ -149,12 +149,13 @@ class MfsmasterLost:
 class FreshnessKnown:
     """What this host's own files prove; ``why_not`` is empty when the host could be promoted from them.
 
-    Not ``has_files``: there are none at all.
+    Not ``has_files``: there are none at all. ``is_settled``: no metalogger runs that could have more in its buffer.
     """
 
     freshness: Freshness | None
     why_not: str
     has_files: bool = True
+    is_settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pycarpd.election import handover, lineage, quorum, roles, support, timing
+from pycarpd.election import handover, lineage, quorum, roles, settling, support, timing
 from pycarpd.election.claims import Judge, Reaction, plain_standing, standing_of
 from pycarpd.election.effects import AnnounceVip, PreserveFiles
 from pycarpd.election.events import AdvertHeard, PlainAdvertHeard
@@ -201,24 +201,33 @@ def _follow(node: Node, event: AdvertHeard, now_ns: int) -> None:
     roles.expect_master(node, advert.node_id, _deadline_ns(node, event, now_ns))
     node.claim_heard_ns = event.received_ns
     node.extensions = 0
-    if advert.role is Role.MASTER and not node.standby.is_of(advert.node_id, advert.term):
-        lineage.follow(node, advert, now_ns)
-        node.adopts = False
-        if node.has_asked:
-            node.has_asked = False
-            node.asks_again_ns = now_ns + node.settings.demotion_half_life_ns
-    elif advert.role is Role.MASTER:
-        node.standby.heard(advert)
-        node.quiet = None
+    if advert.role is Role.MASTER:
+        _follow_master(node, advert, now_ns)
     node.send(now_ns)
 
 
+def _follow_master(node: Node, advert: Advert, now_ns: int) -> None:
+    settling.forget(node)
+    if node.standby.is_of(advert.node_id, advert.term):
+        node.standby.heard(advert)
+        node.quiet = None
+        return
+    lineage.follow(node, advert, now_ns)
+    node.adopts = False
+    if node.has_asked:
+        node.has_asked = False
+        node.asks_again_ns = now_ns + node.settings.demotion_half_life_ns
+
+
 def _deadline_ns(node: Node, event: AdvertHeard, now_ns: int) -> int:
-    """Return until when the sender is believed in without a further advert, this node's own skew included."""
+    """Return until when the sender is believed in without a further advert, this node's own skew included.
+
+    Where votes count that is asked for when the time has come: see turns.
+    """
     advert = event.advert
     if node.settings.majority > 1:
         node.follow_until_ns = event.received_ns + quorum.promise_length_ns(node, advert)
-        return node.follow_until_ns + node.skew_ns(now_ns)
+        return node.follow_until_ns + (node.skew_ns(now_ns) if node.settings.asks_arbiter else 0)
     hold_ns = min(advert.hold_ms * timing.NS_PER_MS, node.settings.hold_max_ns)
     return event.received_ns + node.master_down_ns(now_ns, advert.interval_us * 1000) + hold_ns
 

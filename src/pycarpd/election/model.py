@@ -35,7 +35,7 @@ class Cause(Enum):
     PREEMPTED = "preempting a worse master"
     PROMOTION_READY = "mfsmaster serves the expected version"
     PROMOTION_FAILED = "promotion failed"
-    BEHIND_STANDBY = "a standby has newer metadata than a restart in place"
+    BEHIND_STANDBY = "a standby has newer metadata"
     OUTRANKED = "a better claim was heard"
     LINK_DOWN = "the interface went down"
     LINK_UP = "the interface is up"
@@ -90,6 +90,8 @@ class Flags(IntFlag):
     """The sender has metadata of some file system, whole or not: no new one is to be made."""
     OPENS_TERM = 256
     """The sender writes down that it claims the term after the advert's: who would vote for it may write meanwhile."""
+    SETTLED = 512
+    """The sender's freshness is all that it has: its metalogger was stopped when the master was lost (settling)."""
 
 
 @dataclass(frozen=True, slots=True)

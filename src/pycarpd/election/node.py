@@ -13,6 +13,7 @@ from pycarpd.election.effects import AttachVip, DetachVip, Effect, Persist, Rele
 from pycarpd.election.model import Advert, Cause, Flags, Freshness, Handover, Persistent, Role
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
+from pycarpd.election.settled import Settled
 from pycarpd.election.standby import Standby
 from pycarpd.election.succession import Handing, told_in
 from pycarpd.election.suspicion import Suspicion
@@ -80,6 +81,7 @@ class Node:
     claim_heard_ns: int = 0
     standby: Standby = field(default_factory=Standby)
     suspicion: Suspicion = field(default_factory=Suspicion)
+    settled: Settled = field(default_factory=Settled)
     quiet: Freshness | None = None
     """What lay here when nobody served, and when that was looked at."""
     quiet_ns: int = 0
@@ -109,6 +111,7 @@ class Node:
     is_master_lost: bool = False
     has_deferred: bool = False
     has_woken_late: bool = False
+    has_waited_turn: bool = False
     extensions: int = 0
     plain_until_ns: int = 0
     has_lost_adverts: bool = False
@@ -340,6 +343,7 @@ class Node:
             (Flags.RESIGNED, is_resigning),
             (Flags.WANTS_MASTER, self.wants_master(now_ns)),
             (Flags.OPENS_TERM, self.opens_term),
+            (Flags.SETTLED, self.settled.is_settled),
         )
         return Flags(sum(flag.value for flag, is_so in told if is_so))
 

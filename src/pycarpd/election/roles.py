@@ -1,6 +1,6 @@
 """Entering and leaving roles: what each change of role makes happen, in which order."""
 
-from pycarpd.election import lineage, quorum, timing
+from pycarpd.election import lineage, quorum, settling, timing
 from pycarpd.election.effects import (
     AbortPromotion,
     AttachVip,
@@ -50,7 +50,7 @@ def expect_master(node: Node, master_id: int, deadline_ns: int) -> None:
     node.master_deadline_ns = deadline_ns
     node.is_master_lost = False
     node.has_deferred = False
-    node.has_woken_late = False
+    node.has_woken_late = node.has_waited_turn = False
     node.has_told_no_master = False
     node.has_lost_adverts = False
     node.blind_extensions = 0
@@ -96,7 +96,7 @@ def start_promotion(node: Node, cause: Cause, now_ns: int) -> None:
     """
     node.has_begun, node.adopts = node.adopts, False
     node.promoted = node.freshness
-    if node.settings.majority > 1 and not node.settings.asks_arbiter:
+    if node.settings.counts_votes:
         node.opens_term = True  # the voters' disks write while this one does
         node.send(now_ns)
         node.opens_term = False
@@ -106,6 +106,7 @@ def start_promotion(node: Node, cause: Cause, now_ns: int) -> None:
     node.master_deadline_ns = None
     node.resign_repeats = 0
     node.advert_due_ns = None
+    settling.begin(node, now_ns)
     claim_term(node, node.claimed_term, now_ns)
 
 

@@ -35,6 +35,8 @@ class ElectionSettings:
     """How many members, a node itself included, have to agree that it serves: one without an arbiter."""
     asks_arbiter: bool = field(init=False, repr=False)
     """Whether an arbiter outside the cluster gives the terms; the members' votes do not count then."""
+    counts_votes: bool = field(init=False, repr=False)
+    """Whether the members give the terms, by their votes."""
     rank: int = field(init=False, repr=False)
     """This node's place in the list of members, 0 for the first."""
 
@@ -44,6 +46,7 @@ class ElectionSettings:
         derived = {
             "majority": 1 if self.arbiter is Arbiter.NONE else len(self.members) // 2 + 1,
             "asks_arbiter": self.arbiter is Arbiter.ETCD,
+            "counts_votes": self.arbiter is Arbiter.MAJORITY,
             "rank": rank,
         }
         for name, value in derived.items():

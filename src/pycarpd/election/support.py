@@ -1,9 +1,18 @@
 """Counting votes and promises after a member was heard: begin to promote, go on, or return to serve as they allow."""
 
-from pycarpd.election import early, quorum, roles
+from pycarpd.election import early, lineage, quorum, roles, settling
 from pycarpd.election.effects import RenewLease, Stopped
+from pycarpd.election.events import FreshnessKnown
 from pycarpd.election.model import Cause, Role
 from pycarpd.election.node import Fault, Node
+
+
+def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
+    """Take in what was found here, and do what had to wait for it."""
+    lineage.on_files(node, event, now_ns)
+    settling.note(node, event, now_ns)
+    on_support(node, now_ns)
+    roles.try_promotion(node, now_ns)
 
 
 def on_support(node: Node, now_ns: int) -> None:
@@ -93,11 +102,13 @@ def _leave_spent_term(node: Node, now_ns: int) -> None:
 
 
 def _on_elected(node: Node, now_ns: int, *, has_lease: bool) -> None:
-    if node.adopts:
+    if settling.gives_way(node, now_ns):
+        roles.demote(node, Cause.BEHIND_STANDBY, now_ns)
+    elif node.adopts:
         if has_lease:
             roles.become_master(node, Cause.ADOPTED, now_ns)
     elif not node.is_plan_started:
         node.election_deadline_ns = None
         roles.begin_plan(node, now_ns)
-    elif node.is_ready and has_lease:
+    elif node.is_ready and has_lease and not settling.is_pending(node, now_ns):
         roles.serve_promoted(node, now_ns)

@@ -163,7 +163,7 @@ class PromiseKeeper:
         if isinstance(event, ev.FreshnessKnown):
             snapshot = node.snapshot
             self.known[node.name] = snapshot.freshness if snapshot is not None else event.freshness
-            self.copies[node.member.node_id] = node.host.data.best if event.freshness is not None else None
+            self.copies[node.member.node_id] = _found(node.host.data.best, event.freshness)
         elif isinstance(event, ev.FilesLevel):  # a look of its own, for a handover
             self.copies[node.member.node_id] = node.host.data.best
         elif isinstance(event, ev.AdvertHeard):
@@ -245,6 +245,13 @@ class PromiseKeeper:
         granted_ns = promises[len(node.settings.members) // 2 - 1]
         lease_ends_ns = node.host.clock.true_ns(until_ns) - node.host.clock.lost_ns
         require(lease_ends_ns <= granted_ns, "S3: a lease ends before the promises of a majority", node)
+
+
+def _found(copy: Copy | None, said: Freshness | None) -> Copy | None:
+    """Return what was looked at: a node that stood still hears of it when the metalogger has gone on already."""
+    if said is None or copy is None or said.version >= copy.version:
+        return copy if said is not None else None
+    return copy.until(said.version)
 
 
 def _has_worker(node: SimNode) -> bool:

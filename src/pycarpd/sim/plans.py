@@ -28,6 +28,7 @@ GATE_NS = 10_000 * NS_PER_MS
 EARLY = "early-address"
 TAKE_ADDRESS = "take-address"
 KILL = "kill-mfsmaster"
+PROVED_BEFORE = "install"
 ADDRESS_TIMEOUT_NS = 4_000 * NS_PER_MS
 _STOPS = UndoScope.STOPS_SERVING
 _REPORT = OnFailure.REPORT

@@ -116,7 +116,7 @@ class SimWorker:
                 self.persist(persistent)
             case fx.PreserveFiles():
                 self._host.data.preserved = self._host.data.best
-                self.look_now()
+                self._later(LOOK_SOON_NS, lambda: self._tell_files(is_settled=True))
             case fx.StartPromotion(term=term):
                 self.promote(term)
             case fx.AbortPromotion(term=term):
@@ -283,6 +283,8 @@ class SimWorker:
         job = self._current
         if job is not None and job.plan == DEMOTE and not is_undo and step != plans.KILL:
             self._tell(job, is_ok=True)
+        elif job is not None and job.plan == PROMOTE and not is_undo and step == plans.PROVED_BEFORE:
+            self._tell_found(is_settled=True)
 
     def _ask_address(self) -> None:
         job = self._current
@@ -294,10 +296,7 @@ class SimWorker:
         self._reporting.report(PromotionReady(job.term, self._host.expected_version))
 
     def _told(self, job: Job, operation: Operation) -> None:
-        if job.is_speculative:
-            host = self._host
-            self._reporting.report(FreshnessKnown(host.freshness, host.refusal, host.data.best is not None))
-        else:
+        if not job.is_speculative:
             found = ClientsHeld if job.plan == HOLD else FilesLevel
             self._reporting.report(found(job.term, operation.version))
         if self._is_called_on:  # the promotion was asked for before
@@ -386,7 +385,12 @@ class SimWorker:
         self._tell_files()
         self._later(LOOK_EVERY_NS, self._look)
 
-    def _tell_files(self) -> None:
+    def _tell_files(self, *, is_settled: bool = False) -> None:
+        """Tell what lies here; *is_settled*: the metalogger was stopped for it, and has no buffer any more."""
         if self._operating is None:
-            host = self._host
-            self._reporting.report(FreshnessKnown(host.freshness, host.refusal, host.data.best is not None))
+            self._tell_found(is_settled=is_settled)
+
+    def _tell_found(self, *, is_settled: bool) -> None:
+        host = self._host
+        has_files = host.data.best is not None
+        self._reporting.report(FreshnessKnown(host.freshness, host.refusal, has_files, is_settled))

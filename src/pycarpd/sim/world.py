@@ -25,6 +25,7 @@ from pycarpd.sim.node import SimNode
 from pycarpd.sim.pauses import PauseKeeper
 from pycarpd.sim.place import Place
 from pycarpd.sim.restarts import RestartKeeper
+from pycarpd.sim.settling import SettlingKeeper
 from pycarpd.sim.truth import Reachability
 from pycarpd.wire.codec import CodecSettings
 from pycarpd.wire.identity import node_id_of
@@ -104,6 +105,7 @@ class World:
             HistoryKeeper(lambda: self.reachability.was_split),
             PauseKeeper(),
             RestartKeeper(),
+            SettlingKeeper(),
             handovers,
         )
         rules = [*RULES, *(keeper.check for keeper in keepers)]

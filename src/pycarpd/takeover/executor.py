@@ -57,6 +57,10 @@ class StepProgress:
     fault: StepFault | None = None
     is_stuck: bool = False
 
+    def has_done(self, step: str) -> bool:
+        """Tell whether that step has been run, and has succeeded."""
+        return (self.step, self.verb) == (step, Verb.RUN) and self.elapsed_ms is not None and self.fault is None
+
 
 Rebuild = Callable[[OpenPlan], tuple[Plan[ContextT], ContextT]]
 

@@ -1,0 +1,16 @@
+"""What a node knows of its own files once its metalogger was stopped, and how long it waits for the others'."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Settled:
+    """One node's part in settling.
+
+    ``is_settled``: the last look at its files was all of them, and no master was followed since. ``has_given_way``: a
+    candidacy was given up for newer files since then. ``until_ns``: until when a candidate waits for the others.
+    """
+
+    is_settled: bool = False
+    has_given_way: bool = False
+    until_ns: int | None = None
