@@ -12,6 +12,7 @@ from pycarpd.election.effects import (
 )
 from pycarpd.election.model import Cause, Persistent, Role
 from pycarpd.election.node import Fault, Node
+from pycarpd.election.settled import Settled
 from pycarpd.election.standby import Standby
 
 
@@ -185,7 +186,7 @@ def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     node.served_versions.clear()
     if cause is Cause.PROMOTION_READY:
         lineage.begin(node)
-    node.standby = Standby()
+    node.standby, node.settled = Standby(), Settled()
     node.master_id = node.settings.node_id
     node.master_deadline_ns = None
     node.listen_deadline_ns = None

@@ -20,8 +20,9 @@ open and undoes it; nothing of it can be taken for a mfsmaster that served. S9, 
 
 What it must not lose: the metalogger is stopped while the master's lease still runs. A master that is not heard though
 its clients and its stream still reach it (its heartbeat has died, multicast is lost one way) may acknowledge changes
-for the rest of the lease that this host no longer receives. Another standby has them, and is elected as the fresher
-one; where no other candidate is heard, as beside a witness, nobody begins.
+for the rest of the lease that this host no longer receives. Another standby has them, perhaps in its metalogger's
+buffer: so a candidate serves only when the others have written theirs, and gives way to who has more (settling). Where
+no other candidate is heard, as beside a witness, nobody begins.
 
 What it costs in vain: a metalogger that starts again downloads anew, so for some seconds this host could not take over,
 and it has loaded metadata for nothing. So it is asked for (``speculate``), and rare: half of the silence that loses a
