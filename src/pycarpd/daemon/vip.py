@@ -7,7 +7,9 @@ seconds and two at least: a ucarp host takes over three seconds after the last a
 this host still.
 
 Announcements go out at once, after a second and then each minute, and when another hardware address has claimed one of
-the addresses and this node still has it after as long as the election gives the other to be heard.
+the addresses and this node still has it after as long as the election gives the other to be heard. One that could not
+be sent is tried again soon: with a lease of a few adverts the fence may have closed for a moment, while another program
+has loaded rules.
 """
 
 import ipaddress
@@ -22,6 +24,8 @@ NS_PER_S = 1_000_000_000
 RENEW_EVERY_NS = NS_PER_S // 2
 SECOND_ANNOUNCEMENT_NS = NS_PER_S
 ANNOUNCE_EVERY_NS = 60 * NS_PER_S
+ANNOUNCE_AGAIN_NS = NS_PER_S // 50
+"""After one that could not be sent; twice as long after each further one, up to SECOND_ANNOUNCEMENT_NS."""
 LIFETIME_MIN_S = 2
 KERNEL_LATE_NS = NS_PER_S // 2
 """How long after its lifetime the kernel may remove an address (measured, 6.18)."""
@@ -49,6 +53,8 @@ class VipKeeper:
         self._lifetime_ends_ns = 0
         self._announce_due_ns: int | None = None
         self._answer_due_ns: int | None = None
+        self._again_ns = ANNOUNCE_AGAIN_NS
+        self._next_ns = SECOND_ANNOUNCEMENT_NS
         self.is_attached = False
         self.has_address = False
         """Whether the newest attempt has put at least one of the addresses: without any, nobody can be served."""
@@ -77,8 +83,8 @@ class VipKeeper:
         self.is_attached = True
         self._fence.open_until(self._lease_until_ns)
         is_ok = self._put(now_ns)
-        self._announce()
-        self._announce_due_ns = now_ns + SECOND_ANNOUNCEMENT_NS
+        self._again_ns, self._next_ns = ANNOUNCE_AGAIN_NS, SECOND_ANNOUNCEMENT_NS
+        self._announce_and_plan(now_ns)
         return is_ok
 
     def renew(self, until_ns: int, now_ns: int) -> None:
@@ -103,8 +109,7 @@ class VipKeeper:
     def on_time(self, now_ns: int) -> None:
         """Announce again when it is due."""
         if self.is_attached and self._announce_due_ns is not None and now_ns >= self._announce_due_ns:
-            self._announce()
-            self._announce_due_ns = now_ns + ANNOUNCE_EVERY_NS
+            self._announce_and_plan(now_ns)
         if self.is_attached and self._answer_due_ns is not None and now_ns >= self._answer_due_ns:
             self._answer_due_ns = None
             self._announce()
@@ -150,8 +155,18 @@ class VipKeeper:
         self.has_address = None in faults
         return not any(faults)
 
-    def _announce(self) -> None:
-        for address in self._addresses:
-            fault = self._send_announcement(address)
+    def _announce_and_plan(self, now_ns: int) -> None:
+        if self._announce():
+            self._announce_due_ns = now_ns + self._next_ns
+            self._again_ns, self._next_ns = ANNOUNCE_AGAIN_NS, ANNOUNCE_EVERY_NS
+            return
+        self._announce_due_ns = now_ns + self._again_ns
+        self._again_ns = min(2 * self._again_ns, SECOND_ANNOUNCEMENT_NS)
+
+    def _announce(self) -> bool:
+        """Announce each address; False, with a log line, if one could not be announced."""
+        faults = [(address, self._send_announcement(address)) for address in self._addresses]
+        for address, fault in faults:
             if fault is not None:
                 self._log(logging.WARNING, f"cannot announce virtual address={address} fault={fault}")
+        return all(fault is None for _, fault in faults)

@@ -1,5 +1,6 @@
 """The virtual address in a real namespace: put, renewed, gone by itself, put back, found when stale, taken away."""
 
+import errno
 import ipaddress
 import json
 import time
@@ -31,6 +32,7 @@ class Kept:
 
     def __init__(self, interface: str = "eth0", cidrs: tuple[str, ...] = VIPS) -> None:
         self.announced: list[str] = []
+        self.fault: SystemFault | None = None
         self.logged: list[str] = []
         self.fence = FenceKeeper(interface, tuple(str(ipaddress.ip_interface(c).ip) for c in cidrs), self._log)
         self.keeper = VipKeeper(interface, cidrs, self._announce, self._log, self.fence)
@@ -40,7 +42,7 @@ class Kept:
 
     def _announce(self, address: str) -> SystemFault | None:
         self.announced.append(address)
-        return None
+        return self.fault
 
     def lease(self, seconds: float) -> None:
         now_ns = boottime_ns()
@@ -218,6 +220,33 @@ def test_a_stale_address_gets_a_finite_life_when_it_is_taken_over(lab: Lab) -> N
             kept.attach(1)
             assert lifetimes(lab)[VIPS[0]] <= 2
             assert eventually(lambda: is_gone(lab), 8)
+
+    in_child(body)
+
+
+def test_an_announcement_that_could_not_be_sent_is_tried_again_soon_and_then_more_rarely(lab: Lab) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept(cidrs=VIPS[:1])
+            kept.fault = SystemFault.numbered("announce", errno.ENOBUFS, "192.0.2.100")
+            now_ns = boottime_ns()
+            kept.keeper.renew(now_ns + 5 * NS_PER_S, now_ns)
+            kept.keeper.attach(now_ns)
+            waited = []
+            for _ in range(8):
+                due_ns = kept.keeper.next_deadline()
+                assert due_ns is not None
+                waited.append((due_ns - now_ns) // 1_000_000)
+                now_ns = due_ns
+                kept.keeper.on_time(now_ns)
+            assert waited == [20, 40, 80, 160, 320, 640, 1000, 1000]
+            assert len(kept.announced) == len(kept.logged) == 9
+            kept.fault = None
+            now_ns = kept.keeper.next_deadline() or 0
+            kept.keeper.on_time(now_ns)
+            assert kept.keeper.next_deadline() == now_ns + SECOND_ANNOUNCEMENT_NS
+            kept.keeper.on_time(now_ns + SECOND_ANNOUNCEMENT_NS)
+            assert kept.keeper.next_deadline() == now_ns + SECOND_ANNOUNCEMENT_NS + ANNOUNCE_EVERY_NS
 
     in_child(body)
 
