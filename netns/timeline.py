@@ -53,20 +53,28 @@ def takeover(
     *,
     vip: str = VIP,
 ) -> Takeover:
-    """Put the takeover after a fault together; the new owner is the host that first gets the VIP after it."""
+    """Put the takeover after a fault together.
+
+    The new owner is the host that first answers clients at the VIP that it has got since, or where none does the one
+    that first gets the VIP: a candidate may have it early, and give way to another before mfsmaster serves.
+    """
     later = [sighting for sighting in sightings if sighting.at_ns > began_ns]
     is_added = ("address-added", vip)
-    added = next((c for c in changes if c.at_ns > began_ns and (c.what, c.detail) == is_added), None)
-    if added is None:
+    gained: dict[str, int] = {}
+    for change in changes:
+        if change.at_ns > began_ns and (change.what, change.detail) == is_added:
+            gained.setdefault(change.host, change.at_ns)
+    if not gained:
         return Takeover(began_ns, None, None, None, None, None, None)
-    owner = added.host
-    syn_ack = (Kind.SYN_ACK, owner, vip, _CLIENT_PORT)
-    accepted_ns = _first(s.at_ns for s in later if (s.kind, s.host, s.address, s.port) == syn_ack)
+    syn_ack = (Kind.SYN_ACK, vip, _CLIENT_PORT)
+    accepted = next((s for s in later if (s.kind, s.address, s.port) == syn_ack and s.host in gained), None)
+    owner = accepted.host if accepted is not None else next(iter(gained))
+    accepted_ns = accepted.at_ns if accepted is not None else None
     return Takeover(
         began_ns=began_ns,
         new_owner=owner,
         claimed_ns=_first(s.at_ns for s in later if s.claims and s.host == owner),
-        vip_added_ns=added.at_ns,
+        vip_added_ns=gained[owner],
         garp_ns=_first(s.at_ns for s in later if (s.kind, s.host, s.address) == (Kind.GARP, owner, vip)),
         accepted_ns=accepted_ns,
         written_ns=_first(f.done_ns for f in files if accepted_ns is not None and f.done_ns > accepted_ns),

@@ -155,6 +155,20 @@ def test_a_takeover_is_put_together_from_its_witnesses() -> None:
     assert list(found.phases_ms.values()) == [850.0, 1350.0, 1400.0, 1600.0, 1700.0]
 
 
+def test_a_candidate_that_had_the_address_and_gave_way_is_not_the_new_owner() -> None:
+    sightings = [
+        Sighting(950 * MS, "m2", Kind.ADVERT, "192.0.2.12", "PROMOTING", 2),
+        Sighting(960 * MS, "m2", Kind.GARP, VIP),
+        Sighting(1200 * MS, "m3", Kind.ADVERT, "192.0.2.13", "PROMOTING", 3),
+        Sighting(1210 * MS, "m3", Kind.GARP, VIP),
+        Sighting(1700 * MS, "m3", Kind.SYN_ACK, VIP, port=9421),
+    ]
+    changes = [Change(at * MS, host, "address-added", VIP) for at, host in ((955, "m2"), (1205, "m3"))]
+    found = takeover(100 * MS, sightings, changes, [acknowledged("a", 104, 1800)])
+    assert found.new_owner == "m3"
+    assert list(found.phases_ms.values()) == [1100.0, 1105.0, 1110.0, 1600.0, 1700.0]
+
+
 def test_a_takeover_that_did_not_happen_has_no_owner() -> None:
     found = takeover(100 * MS, [], [Change(1, "m1", "address-added", VIP)], [acknowledged("a", 200, 300)])
     assert found.new_owner is None

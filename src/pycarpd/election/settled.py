@@ -8,8 +8,8 @@ class Settled:
     """One node's part in settling.
 
     ``is_settled``: a look has found all that there is, and no master was followed since, nor anything served here.
-    ``has_given_way``: a candidacy was given up for newer files since then. ``until_ns``: until when a candidate waits for
-    the others.
+    ``has_given_way``: a candidacy was given up for newer files since then. ``until_ns``: until when a candidate that is
+    ready waits for the others.
     """
 
     is_settled: bool = False
