@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election import freshness
-from pycarpd.election.model import Advert, Cause, Flags, Freshness, Role
+from pycarpd.election.model import Cause, Flags, Freshness, Role
 from pycarpd.election.settling import SETTLE_MAX_NS
 from pycarpd.sim.checkers import Effects, require
 from pycarpd.sim.node import SimNode
@@ -13,9 +13,12 @@ from pycarpd.sim.node import SimNode
 
 @dataclass(slots=True)
 class _Life:
-    """What one life of a node has heard of its peers, and what it has done since it followed a master last."""
+    """What one life of a node has heard of its peers, and what it has done since it followed a master last.
 
-    heard: dict[int, tuple[int, Advert]] = field(default_factory=dict)
+    Of a peer that has begun anew nothing counts before its adverts are proven, nor what it said in its life before.
+    """
+
+    heard: dict[int, ev.AdvertHeard] = field(default_factory=dict)
     claimed_ns: int | None = None
     is_named: bool = False
     has_given_way: bool = False
@@ -32,7 +35,7 @@ class SettlingKeeper:
         if not node.settings.counts_votes or node.is_among_older:
             return
         life = self.lives.setdefault((node.name, node.host.epoch), _Life())
-        if isinstance(event, ev.AdvertHeard) and event.is_proven:
+        if isinstance(event, ev.AdvertHeard):
             _note(life, event, node)
         for effect in effects:
             match effect:
@@ -52,9 +55,11 @@ class SettlingKeeper:
 def _note(life: _Life, event: ev.AdvertHeard, node: SimNode) -> None:
     advert = event.advert
     newest = life.heard.get(advert.node_id)
-    if newest is not None and (advert.epoch, advert.sequence) < (newest[1].epoch, newest[1].sequence):
+    if newest is not None and (advert.epoch, advert.sequence) < (newest.advert.epoch, newest.advert.sequence):
         return
-    life.heard[advert.node_id] = (event.received_ns, advert)
+    life.heard[advert.node_id] = event
+    if not event.is_proven:
+        return
     if advert.role is Role.MASTER:
         life.has_given_way = life.is_named = False
     elif Flags.RESIGNED in advert.flags:
@@ -68,7 +73,7 @@ def _hold(life: _Life, node: SimNode) -> None:
     served = Freshness(kept.metaid, own.version, lineage=kept.term)
     waited_ns = node.now_ns - life.claimed_ns
     silence_ns = node.settings.missed_adverts * node.settings.interval_ns
-    for received_ns, advert in life.heard.values():
+    for advert, received_ns in ((e.advert, e.received_ns) for e in life.heard.values() if e.is_proven):
         is_able = Flags.PROMOTABLE in advert.flags and not advert.flags & (Flags.PAUSED | Flags.RESIGNED)
         is_silent = node.now_ns - received_ns > silence_ns
         if is_silent or not is_able or advert.role is not Role.BACKUP or advert.freshness is None:
