@@ -163,7 +163,7 @@ class PlanDesk:
             self._tell_ended(Job(Kind.PROMOTE, term), is_ok=False)
             return
         self._aborted_term = term
-        self._executor.abort("a better claim was heard")
+        self._executor.abort("another node is to serve: a better claim was heard, or it has newer metadata")
 
     def give_up(self) -> None:
         """End a promotion and begin nothing more: nobody is there any more to be told. A demotion goes on."""
