@@ -249,9 +249,9 @@ class PromiseKeeper:
 
 def _found(copy: Copy | None, said: Freshness | None) -> Copy | None:
     """Return what was looked at: a node that stood still hears of it when the metalogger has gone on already."""
-    if said is None or copy is None or said.version >= copy.version:
-        return copy if said is not None else None
-    return copy.until(said.version)
+    if said is None or copy is None:
+        return None
+    return copy if said.version >= copy.version else copy.until(said.version)
 
 
 def _has_worker(node: SimNode) -> bool:

@@ -13,7 +13,7 @@ from pycarpd.sim.node import SimNode
 
 @dataclass(slots=True)
 class _Life:
-    """What one life of a node has heard of its peers, and what it has done since it followed a master last.
+    """What one life of a node has heard of its peers, and what it has done since it served or followed a master last.
 
     Of a peer that has begun anew nothing counts before its adverts are proven, nor what it said in its life before.
     """
@@ -43,7 +43,7 @@ class SettlingKeeper:
                     life.claimed_ns = node.now_ns
                 case fx.Transition(cause=Cause.PROMOTION_READY):
                     _hold(life, node)
-                    life.claimed_ns = None
+                    life.claimed_ns, life.has_given_way = None, False
                 case fx.Transition(cause=Cause.BEHIND_STANDBY):
                     life.has_given_way, life.claimed_ns = True, None
                 case fx.Transition():
