@@ -36,7 +36,9 @@ class Pycarpd:
     def start(self) -> None:
         """Start pycarpd everywhere and wait until it says itself that it is ready."""
         cluster = self._stand.cluster
-        cluster.daemons.settings = Settings(self._profile, "majority").with_priorities(ranked(self._stand.hosts))
+        huge_pages = cluster.daemons.settings.huge_pages
+        settings = Settings(self._profile, "majority", huge_pages=huge_pages)
+        cluster.daemons.settings = settings.with_priorities(ranked(self._stand.hosts))
         cluster.daemons.write_configs()
         for host in self._stand.hosts:
             cluster.daemons.start(host)

@@ -69,6 +69,7 @@ def markdown(records: list[dict[str, Any]]) -> str:
             cells = (f"{garp.median:.0f} ms", f"**{written.median:.0f} ms**", f"{written.worst:.0f} ms{late}")
             lines.append(f"| {entry.title} | {len(mine)} | {' | '.join(cells)} |")
     where = f"{conditions['processor']}, {conditions['cores']} cores, Linux {conditions['kernel']}"
+    where += ", huge pages for all" * (conditions.get("huge pages") == "always")
     what = (
         f"MooseFS {conditions['moosefs']}, {conditions['clients']} client and {conditions['chunkservers']} chunkserver"
     )

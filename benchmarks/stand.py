@@ -14,7 +14,7 @@ from typing import Final
 from netns.capture import Capture
 from netns.cluster import Cluster, Options
 from netns.commands import LaboratoryError, eventually, run
-from netns.owner import Owner
+from netns.owner import Owner, huge_page_policy
 from netns.topology import SWITCH, VIP
 
 FIRST: Final = "m1"
@@ -139,5 +139,6 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory": f"{memory_kb / 1024 / 1024:.0f} GiB",
         "kernel": os.uname().release,
+        "huge pages": huge_page_policy(),
         "moosefs": (asked.output + asked.errors).split()[1].partition("-")[0] if asked.succeeded else "not known",
     }

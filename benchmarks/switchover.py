@@ -99,16 +99,20 @@ def switchover(
     clients: Annotated[int, typer.Option(min=1, max=9)] = 1,
     chunkservers: Annotated[int, typer.Option(min=1, max=9)] = 1,
     profile: Annotated[str, typer.Option(help="default or fast.")] = "default",
+    huge_pages: Annotated[
+        bool, typer.Option("--huge-pages/--kernels-policy", help="Whether mfsmaster gets them in any case.")
+    ] = True,
     as_json: Annotated[Path | None, typer.Option("--json", help="Where the raw figures go, a JSON line each.")] = None,
 ) -> None:
     """Move the master to and fro under load: how long clients wait, and whether anything is lost."""
     reap()
-    settings = Settings(profile=profile, arbiter="majority")
+    settings = Settings(profile=profile, arbiter="majority", huge_pages=huge_pages)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     moves: list[Move] = []
     with Owner(handle_signals=True) as owner, Progress(*columns) as progress:
         task = progress.add_task("switchover", total=count)
         cluster = Cluster.build(owner, Options(clients=clients, chunkservers=chunkservers, settings=settings))
+        conditions = {"kind": "machine", **machine()}
         cluster.start()
         mounts = [cluster.mounts[client] for client in cluster.clients for _ in range(SERIES_PER_CLIENT)]
         writer = Writer(owner, mounts[0], "load", others=tuple(mounts[1:]))
@@ -121,7 +125,7 @@ def switchover(
         verdict = _verdict(cluster, writer)
     _tell(moves, verdict, len(report.errors))
     if as_json is not None:
-        records: list[dict[str, Any]] = [{"kind": "machine", **machine()}, *map(asdict, moves)]
+        records: list[dict[str, Any]] = [conditions, *map(asdict, moves)]
         records.append({"kind": "verdict", **asdict(verdict), "errors": len(report.errors)})
         as_json.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     is_whole = verdict.is_good and not report.errors

@@ -14,6 +14,7 @@ from benchmarks.summary import takeover_table
 from benchmarks.takeover import run_turns
 from netns.cluster import Options
 from netns.owner import Owner, reap
+from netns.pycarpd import Settings
 
 
 def takeover(
@@ -29,12 +30,14 @@ def takeover(
     reap()
     chosen = entries(contenders)
     raw = raw_path(as_json, f"takeover-{clients}c{chunkservers}cs")
-    conditions = {"kind": "machine", **machine(), "clients": clients, "chunkservers": chunkservers, "seed": seed}
-    records: list[dict[str, Any]] = [conditions]
+    records: list[dict[str, Any]] = []
     bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Owner(handle_signals=True) as owner, bar as progress:
         task = progress.add_task("takeover", total=crashes * len(chosen))
-        stand = Stand(owner, Options(hosts=3, clients=clients, chunkservers=chunkservers))
+        options = Options(3, chunkservers, clients, settings=Settings(huge_pages=True))
+        stand = Stand(owner, options)
+        given = {"clients": clients, "chunkservers": chunkservers, "seed": seed}
+        records.append({"kind": "machine", **machine(), **given})
         for crash in run_turns(stand, chosen, crashes, seed, limit_min * 60):
             records.append(asdict(crash))
             write_records(raw, records)

@@ -72,6 +72,8 @@ class Cluster:
         topology = Topology.build(owner, options.names)
         cluster = cls(topology, owner, options.settings)
         owner.describe(options.names, options.settings.as_options())
+        if options.settings.huge_pages:
+            owner.use_huge_pages()  # now, so that whoever is compared with pycarpd has them too
         cluster.moosefs.prepare(small_disk_mb=options.small_disk_mb)
         cluster.daemons.prepare()
         cluster.capture = Capture(topology, owner)

@@ -274,7 +274,7 @@ def demo(
     story = Story(profile)
     screen.start()
     try:
-        settings = Settings(profile, arbiter)
+        settings = Settings(profile, arbiter, huge_pages=True)
         options = Options(hosts=hosts, chunkservers=_CHUNKSERVERS, clients=_CLIENTS, settings=settings)
         play(story, options, screen, keep=keep)
     finally:

@@ -26,6 +26,7 @@ NAMESPACES: Final = Path("/run/netns")
 NETNS_ETC: Final = Path("/etc/netns")
 CGROUPS: Final = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 """Where version 2 of the control groups is mounted, beside version 1 or alone."""
+HUGE_PAGES: Final = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _KILL_WITHIN_S: Final = 10.0
 _serial = itertools.count(1)
 
@@ -35,6 +36,7 @@ class Record:
     """What is written down about a laboratory: enough to use it from elsewhere and to clear it away.
 
     ``is_standing`` marks one that was put up to stay; tests and demonstrations are not to be taken down by mistake.
+    ``huge_pages`` is the kernel's policy to go back to, empty where the laboratory leaves it as it is.
     """
 
     prefix: str
@@ -44,6 +46,7 @@ class Record:
     hosts: tuple[str, ...] = ()
     options: dict[str, Any] | None = None
     is_standing: bool = False
+    huge_pages: str = ""
 
     @property
     def path(self) -> Path:
@@ -143,6 +146,7 @@ def dismantle(record: Record, *, keep_files: bool = False) -> None:
         shutil.rmtree(entry, ignore_errors=True)  # another laboratory may be clearing the same one away
     for group in (found for root in CGROUPS for found in root.glob(f"{record.prefix}-*")):
         _note(faults, "rmdir", str(group))
+    _go_back_to_policy(record)
     if mounts_below(directory):
         faults.append(f"still mounted, so {directory} stays: {mounts_below(directory)}")
     elif not keep_files and directory.exists():
@@ -150,6 +154,16 @@ def dismantle(record: Record, *, keep_files: bool = False) -> None:
     if faults:
         raise LaboratoryError(f"{record.prefix} could not be cleared away: " + "; ".join(faults))
     record.path.unlink(missing_ok=True)
+
+
+def huge_page_policy() -> str:
+    """Return the kernel's policy on huge pages; "never" where it has none."""
+    return HUGE_PAGES.read_text().partition("[")[2].partition("]")[0] if HUGE_PAGES.exists() else "never"
+
+
+def _go_back_to_policy(record: Record) -> None:
+    if record.huge_pages:
+        HUGE_PAGES.write_text(record.huge_pages)
 
 
 def _note(faults: list[str], *argv: str) -> None:
@@ -194,6 +208,13 @@ class Owner:
         """Write down what the laboratory consists of, so that another process can use it."""
         self.record = replace(self.record, hosts=hosts, options=options)
         self.record.write()
+
+    def use_huge_pages(self) -> None:
+        """Give huge pages to every program of this machine until the laboratory goes away."""
+        if HUGE_PAGES.exists() and not self.record.huge_pages:
+            self.record = replace(self.record, huge_pages=huge_page_policy())
+            self.record.write()
+            HUGE_PAGES.write_text("always")
 
     def adopt(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         """Take on a process that was started for the laboratory, to end it with the laboratory."""

@@ -48,6 +48,7 @@ data_path = "{data_path}"
 master_config = "{etc}/mfsmaster.cfg"
 metalogger_config = "{etc}/mfsmetalogger.cfg"
 also_start = []
+huge_pages = {huge_pages}
 """
 
 
@@ -62,6 +63,7 @@ class Settings:
     arbiter: str = "none"
     cluster_lines: tuple[tuple[str, str], ...] = ()
     witnesses: tuple[str, ...] = ()
+    huge_pages: bool = False
 
     def lines_of(self, host: str) -> str:
         """Return the further lines for one host: the ones for every host, then its own."""
@@ -84,7 +86,7 @@ class Settings:
     def from_options(cls, options: dict[str, Any]) -> Self:
         """Return the settings from a laboratory's record."""
         lines = tuple((name, text) for name, text in options["cluster_lines"])
-        return cls(options["profile"], options["arbiter"], lines, tuple(options["witnesses"]))
+        return cls(options["profile"], options["arbiter"], lines, tuple(options["witnesses"]), options["huge_pages"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,7 @@ class Daemons:
             cluster_lines=self.settings.lines_of(host),
             data_path=directory / "mfs",
             etc=directory / "etc",
+            huge_pages=str(self.settings.huge_pages).lower(),
         )
 
 

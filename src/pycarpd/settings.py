@@ -25,7 +25,7 @@ class MoosefsSettings:
 
     ``expected_metaid`` refuses any other file system (None: the first one proved is believed).
     ``archive_keep_bytes`` None means the usual bound, 64 GiB (takeover.prune.KeepBounds). ``drill_interval_s`` 0:
-    no drill that nobody has asked for.
+    no drill that nobody has asked for. ``huge_pages``: the kernel is told at the start to give them to every program.
     """
 
     data_path: str
@@ -38,6 +38,7 @@ class MoosefsSettings:
     archive_keep_count: int
     archive_keep_bytes: int | None
     drill_interval_s: int = 3600
+    huge_pages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

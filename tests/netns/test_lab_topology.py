@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from netns.commands import LaboratoryError, eventually, must, run, spawn
-from netns.owner import NETNS_ETC, Owner, dismantle, mounts_below, namespaces, reap, records
+from netns.owner import NETNS_ETC, Owner, dismantle, huge_page_policy, mounts_below, namespaces, reap, records
 from netns.topology import VIP, VIP_CIDR, Host, Topology
 
 pytestmark = pytest.mark.netns
@@ -124,6 +124,15 @@ def test_clearing_away_twice_is_no_fault(owner: Owner) -> None:
     dismantle(owner.record)
     dismantle(owner.record)
     assert namespaces(owner.prefix) == []
+
+
+def test_the_policy_on_huge_pages_goes_back_to_what_it_was(owner: Owner) -> None:
+    before = huge_page_policy()
+    owner.use_huge_pages()
+    owner.use_huge_pages()
+    assert huge_page_policy() == "always"
+    dismantle(owner.record)
+    assert huge_page_policy() == before
 
 
 @pytest.mark.parametrize("name", ["m0", "m10", "x1", "m", "", "m1 "])

@@ -33,6 +33,7 @@ data_path = "{directory}/mfs"
 master_config = "{directory}/mfsmaster.cfg"
 metalogger_config = "{directory}/mfsmetalogger.cfg"
 also_start = ["mfscgiserv"]
+huge_pages = true
 """
 SOUND_NETWORK = """
 ip link add host0 type veth peer name switch0
@@ -49,6 +50,10 @@ class Checked:
     code: int
     codes: list[str]
     text: str
+
+    def severities(self, code: str) -> list[str]:
+        """Return how grave each report with that code is."""
+        return [each["severity"] for each in json.loads(self.text)["reports"] if each["code"] == code]
 
 
 def sound_host(directory: Path) -> Path:
@@ -170,6 +175,31 @@ def test_privileges_that_are_missing_are_named(tmp_path: Path) -> None:
         "host-no-raw-socket",
         "host-no-realtime",
     ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_wished", "is_writable", "severities"),
+    [
+        ("madvise", False, True, ["info"]),
+        ("madvise", True, True, []),
+        ("madvise", True, False, ["warning"]),
+        ("always", False, False, []),
+    ],
+)
+def test_the_policy_on_huge_pages_is_looked_at(
+    tmp_path: Path, policy: str, is_wished: bool, is_writable: bool, severities: list[str]
+) -> None:
+    config = sound_host(tmp_path)
+    if not is_wished:
+        text = config.read_text(encoding="utf-8").replace("huge_pages = true", "huge_pages = false")
+        config.write_text(text, encoding="utf-8")
+    (tmp_path / "policy").write_text("always madvise never".replace(policy, f"[{policy}]") + "\n", encoding="ascii")
+    kernels = "/sys/kernel/mm/transparent_hugepage/enabled"
+    mounted = f"mount --bind {tmp_path}/policy {kernels}\n"
+    if not is_writable:
+        mounted += f"mount -o remount,bind,ro {kernels}\n"
+    found = check(config, mounted + SOUND_NETWORK, "--json")
+    assert found.severities("host-small-pages") == severities, found.text
 
 
 def test_a_state_directory_in_memory_is_refused(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def moosefs_settings(config: Config) -> MoosefsSettings | None:
         archive_keep_count=config.archive.keep_count,
         archive_keep_bytes=config.archive.keep_bytes,
         drill_interval_s=config.drill.interval_s,
+        huge_pages=section.huge_pages,
     )
 
 

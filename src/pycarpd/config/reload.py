@@ -47,6 +47,7 @@ REFUSALS: dict[str, str] = {
     "moosefs.master_config": "a running mfsmaster was started from it",
     "moosefs.metalogger_config": "a running metalogger was started from it",
     "moosefs.expected_metaid": "it was compared with the metadata when the daemon started",
+    "moosefs.huge_pages": "the kernel is told when the daemon starts",
     "moosefs": "a node becomes a candidate or a witness only by a restart",
     "etcd": "two arbiters at once could elect two masters",
     "etcd.endpoints": "two arbiters at once could elect two masters",

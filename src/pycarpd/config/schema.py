@@ -68,6 +68,7 @@ class MoosefsSection(Section):
     start_timeout_s: int = Field(default=1800, ge=10, le=DAY_S)
     hang_timeout_s: int = Field(default=10, ge=1, le=3600)
     expected_metaid: str | None = None
+    huge_pages: bool = False
 
 
 class EtcdSection(Section):

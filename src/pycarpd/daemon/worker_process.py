@@ -5,12 +5,15 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Iterator
 
 from pycarpd.daemon.channel import Channel
 from pycarpd.daemon.heartbeat_process import FAILED, ignore_stop_signals, receive_settings
 from pycarpd.daemon.host import HostError, build_host
 from pycarpd.daemon.worker import Worker
-from pycarpd.linux.realtime import come_first
+from pycarpd.linux.hugepages import allow_huge_pages
+from pycarpd.linux.realtime import Degradation, come_first
+from pycarpd.settings import DaemonSettings
 
 PREFIXES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 
@@ -21,6 +24,18 @@ class JournalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         return f"<{PREFIXES.get(record.levelno, 6)}>{super().format(record)}"
+
+
+def _use_machine(settings: DaemonSettings) -> Iterator[Degradation]:
+    """Have from this host what the settings wish for, and yield what it refuses."""
+    wishes = (
+        (settings.realtime, come_first),
+        (settings.moosefs is not None and settings.moosefs.huge_pages, allow_huge_pages),
+    )
+    for is_wished, ask in wishes:
+        refused = ask() if is_wished else None
+        if refused is not None:
+            yield refused
 
 
 def main() -> int:
@@ -43,8 +58,7 @@ def main() -> int:
     except HostError as error:
         logging.getLogger(__name__).critical("cannot use MooseFS's configuration: %s", error)
         return FAILED
-    refused = come_first() if settings.realtime else None
-    if refused is not None:
+    for refused in _use_machine(settings):
         logging.getLogger(__name__).warning("%s: %s; %s", refused.code, refused.detail, refused.remedy)
     heartbeat = Channel(socket.socket(fileno=arguments.heartbeat_fd))
     votes = Channel(socket.socket(fileno=arguments.votes_fd))

@@ -48,6 +48,7 @@ MOOSEFS = st.builds(
     archive_keep_count=POSITIVE,
     archive_keep_bytes=st.none() | POSITIVE,
     drill_interval_s=POSITIVE,
+    huge_pages=st.booleans(),
 )
 DAEMONS = st.builds(
     DaemonSettings,

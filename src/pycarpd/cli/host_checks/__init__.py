@@ -21,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     system.net_admin,
     system.realtime,
     system.memory_lock,
+    system.huge_pages,
     system.nftables,
     system.directories,
     moosefs.programs,

@@ -14,6 +14,7 @@ import psutil
 from pycarpd.cli.host_checks.tools import run_tool
 from pycarpd.config import Config
 from pycarpd.control.reports import Report, Severity, report
+from pycarpd.linux.hugepages import ALWAYS, POLICY_FILE, huge_page_policy
 
 PROTOCOL_CARP = 112
 CAP_NET_ADMIN = 12
@@ -57,6 +58,21 @@ def memory_lock(_config: Config) -> Iterator[Report]:
     outcome = run_tool(sys.executable, "-I", "-c", _TRY_MEMORY_LOCK)
     if outcome.status != 0:
         yield report("host-no-memlock", f"mlockall was refused: {_last_line(outcome.output)}")
+
+
+def huge_pages(config: Config) -> Iterator[Report]:
+    """Check that mfsmaster gets huge pages, or will as soon as the daemon runs."""
+    policy = huge_page_policy()
+    if config.moosefs is None or policy in (None, ALWAYS):
+        return
+    is_wished = config.moosefs.huge_pages
+    if is_wished and os.access(POLICY_FILE, os.W_OK):
+        return
+    if is_wished:
+        message, severity = "huge_pages = true has no effect: the policy cannot be changed from here", Severity.WARNING
+    else:
+        message, severity = "huge pages go only to programs that ask, and mfsmaster does not", Severity.INFO
+    yield report("host-small-pages", message, key=str(POLICY_FILE), value=policy, severity=severity)
 
 
 def nftables(_config: Config) -> Iterator[Report]:
