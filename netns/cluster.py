@@ -111,6 +111,7 @@ class Cluster:
         eventually(self._has_all_chunkservers, _MASTER_WITHIN_S, "the chunkservers are connected", every_s=0.2)
         for client in self.clients:
             self.mounts[client] = self.moosefs.mount(client)
+        self._ask_for_possible_copies()
         for client, mount in self.mounts.items():
             script = (
                 f"cd {mount} && for i in $(seq {_FIRST_FILES}); do echo first > first-{client}-$i; done && sync -f ."
@@ -236,6 +237,16 @@ class Cluster:
         if not self.chunkservers:
             return True
         return self.moosefs.chunkservers_connected(self.chunkservers[0]) == len(self.chunkservers)
+
+    def _ask_for_possible_copies(self) -> None:
+        """Set the goal to 1 where one chunkserver cannot hold the usual two copies.
+
+        In its first ten seconds mfsmaster refuses to go on writing to a chunk that has fewer than it should (3.0
+        chunks.c, csstable): a file in flight when its predecessor died would wait for them.
+        """
+        if len(self.chunkservers) == 1:
+            for client, mount in list(self.mounts.items())[:1]:
+                must(*self.topology.inside_net(client, "mfssetgoal", "1", str(mount)))
 
     def _watch(self, owner: Owner) -> None:
         pairs = [f"{self.topology.namespace(host)}={host}" for host in self.topology.hosts]
