@@ -102,15 +102,18 @@ class PeerTable:
     def fresher_candidate(self, own: Freshness | None, own_demotion: int, now_ns: int, horizon_ns: int) -> Peer | None:
         """Return a live peer that could take over from newer metadata of the same file system.
 
-        One with a higher demotion counter has just failed to: waiting for it would only cost time.
+        One that hears this node comes before one that does not, which could not be elected in its place. One with a
+        higher demotion counter has just failed to: waiting for it would only cost time.
         """
-        for peer in self.live(now_ns, horizon_ns):
-            theirs = peer.freshness
-            if not peer.is_candidate or theirs is None or peer.demotion > own_demotion:
-                continue
-            if own is None or freshness.is_newer(theirs, own):
-                return peer
-        return None
+        fresher = (
+            peer
+            for peer in self.live(now_ns, horizon_ns)
+            if peer.is_candidate
+            and peer.demotion <= own_demotion
+            and peer.freshness is not None
+            and (own is None or freshness.is_newer(peer.freshness, own))
+        )
+        return max(fresher, key=lambda peer: peer.hears_me, default=None)
 
     def claimant(self, now_ns: int, horizon_ns: int) -> Peer | None:
         """Return the live peer that serves in the highest term, if any does."""

@@ -82,6 +82,14 @@ def test_who_does_not_hear_this_candidate_is_not_given_way_to() -> None:
     assert bench.role() is Role.PROMOTING
 
 
+def test_who_hears_this_candidate_is_not_hidden_by_one_who_does_not() -> None:
+    bench = loading()
+    bench.hear(Role.BACKUP, 5, flags=SETTLED, freshness=NEWER, acks=())
+    assert bench.role() is Role.PROMOTING
+    hear_third(bench, flags=SETTLED, freshness=NEWER)
+    assert bench.role() is Role.DEMOTING
+
+
 def test_a_candidate_gives_way_once_for_each_master_lost() -> None:
     bench = loading()
     hear_third(bench, flags=SETTLED, freshness=NEWER)
