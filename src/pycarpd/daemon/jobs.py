@@ -120,7 +120,8 @@ PLAN_FAILED_HINTS = {
 def faults_of(job: Job, outcome: Outcome) -> list[Report]:
     """Return what an operator has to know of a plan's end, and log its failure.
 
-    That a suspicion was in vain is no fault; what could not be taken back then is told by the standby.
+    That a suspicion was in vain is no fault, nor that another node is to serve; what could not be taken back then is
+    told by the standby.
     """
     if job.kind is Kind.SPECULATE:
         why = outcome.fault.detail if outcome.fault is not None else ""
@@ -130,7 +131,11 @@ def faults_of(job: Job, outcome: Outcome) -> list[Report]:
         plan_report("plan-degraded", f"{job.kind.value}: {step}: {fault.detail}", "see the log")
         for step, fault in outcome.degraded
     ]
-    if not outcome.ok and outcome.fault is not None:
+    if outcome.ok or outcome.fault is None:
+        return faults
+    if outcome.is_called_off:
+        logger.warning("%s was called off step=%s why=%r", job.kind.value, outcome.failed_step, outcome.fault.detail)
+    else:
         text = f"{job.kind.value} failed at {outcome.failed_step}: {outcome.fault.detail}"
         faults.append(plan_report("plan-failed", text, PLAN_FAILED_HINTS[job.kind]))
         logger.error("plan failed code=%s undone=%s %s", outcome.fault.code, outcome.undone, text)

@@ -326,7 +326,8 @@ class Worker:
 
     def _on_plan_finished(self, job: Job, outcome: Outcome) -> None:
         faults = faults_of(job, outcome)
-        self._board.promotions_failed += job.kind is Kind.PROMOTE and not outcome.ok and outcome.fault is not None
+        has_failed = outcome.fault is not None and not outcome.is_called_off
+        self._board.promotions_failed += job.kind is Kind.PROMOTE and has_failed
         context = self._desk.context if self._desk is not None else None
         lost = context.operations_lost if context is not None else None
         if context is not None and lost:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pycarpd.takeover.records import Record
 from pycarpd.takeover.step import StepFault, Verb
 
+ABORTED = "ABORTED"
+"""The code of the fault with which a plan ends that was asked to stop."""
+
 
 @dataclass(frozen=True, slots=True)
 class JournalWritten:
@@ -128,6 +131,11 @@ class Outcome:
     degraded: tuple[tuple[str, StepFault], ...] = ()
     undo_faults: tuple[tuple[str, StepFault], ...] = ()
     phases_ms: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_called_off(self) -> bool:
+        """Tell whether nothing failed: the plan was wanted no more, and everything was taken back."""
+        return self.fault is not None and self.fault.code == ABORTED and self.undone and not self.undo_faults
 
 
 @dataclass(frozen=True, slots=True)

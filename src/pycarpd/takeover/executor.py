@@ -17,6 +17,7 @@ from typing import Generic, assert_never
 from pycarpd.invariant import invariant
 from pycarpd.linux.clock import boottime_ns
 from pycarpd.takeover.events import (
+    ABORTED,
     AbortRequested,
     Cancel,
     Checked,
@@ -155,7 +156,7 @@ class PlanExecutor(Generic[ContextT]):
         if outcome.undo_faults or (outcome.fault is not None and outcome.plan == "none"):
             return Outcome(plan.plan_id, plan.name, ok=False, fault=outcome.fault, undo_faults=outcome.undo_faults)
         if drive.abort_reason is not None:
-            fault = StepFault("ABORTED", drive.abort_reason)
+            fault = StepFault(ABORTED, drive.abort_reason)
             return Outcome(plan.plan_id, plan.name, ok=False, fault=fault, undone=True)
         opened = PlanOpened(plan.plan_id, plan.name, plan.parameters)
         return drive.run(plan, context, lambda runner, now: runner.start(opened, plan.spec, now))

@@ -18,6 +18,7 @@ from typing import assert_never
 
 from pycarpd.invariant import invariant
 from pycarpd.takeover.events import (
+    ABORTED,
     AbortRequested,
     Cancel,
     Checked,
@@ -236,7 +237,7 @@ class Runner:
         is_going_back = self._fault is not None
         if self._stage is _Stage.IDLE or is_going_back or self._abort is not None:
             return ()
-        self._abort = StepFault("ABORTED", reason)
+        self._abort = StepFault(ABORTED, reason)
         return self._cancel(now_ns) if self._stage in (_Stage.RUNNING, _Stage.CHECKING) else ()
 
     def _cancel(self, now_ns: int) -> tuple[Command, ...]:
