@@ -39,6 +39,8 @@ from pycarpd.wire.trailer import Beside
 from pycarpd.wire.verdict import Verdict
 
 STATUS_EVERY_NS = 250_000_000
+CLAIM_NS = 20_000_000
+"""For so long a candidate computes nothing that its voters do not wait for."""
 RESTING = frozenset({Role.INIT, Role.BACKUP, Role.FAULT})
 
 
@@ -364,7 +366,7 @@ class Heartbeat:
         self._worker.send(
             msg.TransitionNews(transition.was, transition.role, transition.cause, transition.term, master)
         )
-        self._status_due_ns = now_ns
+        self._status_due_ns = now_ns + (CLAIM_NS if transition.role is Role.PROMOTING else 0)
         if transition.role in RESTING:
             self._deadman.disarm()
 

@@ -62,6 +62,7 @@ class Scribe:
                 case PersistRequest(persistent=persistent):
                     refused = self._write(persistent)
                 case Closed.CLOSED:
+                    self._votes.close()
                     return
                 case other:
                     invariant(other is None, "only states are asked of the scribe")

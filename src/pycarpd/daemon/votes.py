@@ -17,7 +17,7 @@ whose refusal is an OSError. Two bad slots are a damaged file, and nobody guesse
 import hashlib
 import os
 import struct
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pycarpd.election.model import OLDER_MAX, Branch, Lineage, Persistent
@@ -48,14 +48,25 @@ def read_votes(path: Path) -> Persistent | None:
     return newest[1]
 
 
+@dataclass(slots=True)
+class _Opened:
+    """The file while it is open: which one it is, and the sequence of what it holds."""
+
+    descriptor: int
+    identity: tuple[int, int]
+    sequence: int
+
+
 class VoteFile:
-    """Writes the file; use from one thread and, as there are two slots only, in one process at a time."""
+    """Writes the file; use from one thread and, as there are two slots only, in one process at a time.
+
+    It stays open, and each write is synced by itself (O_DSYNC): an election waits for every call of the kernel here,
+    since between two of them another thread may have the interpreter.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._refused: int | None = None
-        self._written: tuple[tuple[int, int], int] | None = None
-        """Which file was written last, and the sequence of what it holds: read once, an election waits for this."""
+        self._opened: _Opened | None = None
 
     def write(self, persistent: Persistent) -> None:
         """Put the state on disk; raises OSError, and the state before is on disk then.
@@ -63,41 +74,47 @@ class VoteFile:
         A record that could not be synced is tried again in its own slot: what the other holds is on disk, but of this
         one the page cache may show a record that is not.
         """
-        try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            self._make(persistent)
+        opened = self._open()
+        if opened is None:  # what is to be written is all of the state: nothing is lost with a damaged file
+            write_durably(self._path, encode(0, persistent).ljust(SLOTS * SLOT_BYTES, b"\0"))
             return
+        sequence = opened.sequence + 1
+        record = encode(sequence, persistent)
+        if os.pwrite(opened.descriptor, record, sequence % SLOTS * SLOT_BYTES) != len(record):
+            raise OSError(f"{self._path}: a record was not written whole")
+        opened.sequence = sequence
+
+    def close(self) -> None:
+        """Let the file go; it is opened again by the next write."""
+        if self._opened is not None:
+            os.close(self._opened.descriptor)
+            self._opened = None
+
+    def _open(self) -> _Opened | None:
+        """Return the file that has the name now, None if there is none, or one that holds no record.
+
+        It has every block of both slots: space that is only reserved would be a matter for the journal.
+        """
         try:
-            found = os.fstat(descriptor)
-            identity = (found.st_dev, found.st_ino)
-            sequence = self._next(descriptor, identity)
-            if sequence is None:  # what is to be written is all of the state: nothing is lost with the file
-                self._make(persistent)
-                return
-            self._refused = sequence
-            record = encode(sequence, persistent)
-            if os.pwrite(descriptor, record, sequence % SLOTS * SLOT_BYTES) != len(record):
-                raise OSError(f"{self._path}: a record was not written whole")
-            os.fdatasync(descriptor)
-            self._refused = None
-            self._written = (identity, sequence)
-        finally:
-            os.close(descriptor)
-
-    def _next(self, descriptor: int, identity: tuple[int, int]) -> int | None:
-        """Return the sequence of the next record in that file, None if the file holds none."""
-        if self._refused is not None:
-            return self._refused
-        if self._written is not None and self._written[0] == identity:
-            return self._written[1] + 1
+            identity = _identity(self._path.stat())
+        except FileNotFoundError:
+            self.close()
+            return None
+        if self._opened is not None and self._opened.identity == identity:
+            return self._opened
+        self.close()
+        descriptor = os.open(self._path, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC)
+        self._opened = _Opened(descriptor, _identity(os.fstat(descriptor)), 0)
         newest = _newest(os.pread(descriptor, SLOTS * SLOT_BYTES, 0))
-        return None if newest is None else newest[0] + 1
+        if newest is None:
+            self.close()
+            return None
+        self._opened.sequence = newest[0]
+        return self._opened
 
-    def _make(self, persistent: Persistent) -> None:
-        """Make the file, every block of it written: space that is only reserved would be a matter for the journal."""
-        write_durably(self._path, encode(0, persistent).ljust(SLOTS * SLOT_BYTES, b"\0"))
-        self._refused = None
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def encode(sequence: int, persistent: Persistent) -> bytes:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def torn(before: bytes, after: bytes, upto: int) -> bytes:
 def test_the_last_state_written_is_read(tmp_path_factory: pytest.TempPathFactory, states: list[Persistent]) -> None:
     path = tmp_path_factory.mktemp("state") / "votes"
     for each in states:
-        VoteFile(path).write(each)
+        with closing(VoteFile(path)) as file:
+            file.write(each)
         assert read_votes(path) == each
     assert path.stat().st_size == SLOTS * SLOT_BYTES
     assert path.stat().st_mode & 0o777 == 0o600
@@ -134,11 +136,14 @@ def test_a_record_that_was_not_synced_is_tried_again_in_its_own_slot(
     before = written(path, 2)
     file = VoteFile(path)
 
-    def refuse(_descriptor: int) -> None:
+    pwrite = os.pwrite
+
+    def refuse(descriptor: int, record: bytes, offset: int) -> None:
+        pwrite(descriptor, record, offset)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "fdatasync", refuse)
+        patched.setattr(os, "pwrite", refuse)
         for _ in range(3):
             with pytest.raises(OSError, match="Input/output"):
                 file.write(state(3))
