@@ -6,6 +6,7 @@ message that cannot be sent means that the other process does not do its work, a
 
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -20,7 +21,8 @@ MESSAGE_BYTES_MAX = 256 * 1024
 """A PromoteRequest with every connection the heartbeat keeps stays well below this."""
 BUFFER_BYTES = 1024 * 1024
 _DROPPABLE = (LogNews, StatusNews, messages.ConnectionsNews)
-_TYPES: dict[str, Any] = {t.__name__: t for t in get_args(Message)}
+_AS_IT_IS = (bool, str, NoneType)
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Closed(Enum):
@@ -36,6 +38,7 @@ class Channel:
         self._end = end
         self._end.setblocking(False)
         self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        self._room = memoryview(bytearray(MESSAGE_BYTES_MAX))
         self.is_closed = False
         self.dropped = 0
 
@@ -59,15 +62,15 @@ class Channel:
     def receive(self) -> Message | Closed | None:
         """Return the next message, None when there is none at the moment, Closed.CLOSED when there never will be."""
         try:
-            data = self._end.recv(MESSAGE_BYTES_MAX)
+            length = self._end.recv_into(self._room)
         except BlockingIOError:
             return Closed.CLOSED if self.is_closed else None
         except ConnectionError:
-            data = b""
-        if not data:
+            length = 0
+        if not length:
             self.is_closed = True
             return Closed.CLOSED
-        return decode(data)
+        return decode(bytes(self._room[:length]))
 
     def close(self) -> None:
         """Close this end; the other side reads end-of-file."""
@@ -82,7 +85,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def encode(message: Message) -> bytes:
     """Return the message as bytes; raises InvariantError for one that the other side could not take whole."""
-    data = json.dumps([type(message).__name__, _plain(message)], separators=(",", ":")).encode()
+    data = _to_json([type(message).__name__, _plain(message)]).encode()
     invariant(len(data) <= MESSAGE_BYTES_MAX, f"a {type(message).__name__} of {len(data)} bytes is too long")
     return data
 
@@ -90,14 +93,16 @@ def encode(message: Message) -> bytes:
 def decode(data: bytes) -> Message:
     """Return the message that ``encode`` made; raises InvariantError for anything else, which only a bug can send."""
     name, values = json.loads(data)
-    invariant(name in _TYPES, f"no message is called {name}")
-    message: Message = _restore(_TYPES[name], values)
+    invariant(name in _RESTORERS, f"no message is called {name}")
+    message: Message = _RESTORERS[name](values)
     return message
 
 
 def _plain(value: object) -> object:
-    if is_dataclass(value):
-        return [_plain(getattr(value, f.name)) for f in fields(value)]
+    if isinstance(value, _AS_IT_IS):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return [_plain(getattr(value, name)) for name in _names(type(value))]
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
     if isinstance(value, Enum):
@@ -107,26 +112,40 @@ def _plain(value: object) -> object:
     return value
 
 
-def _restore(kind: Any, value: Any) -> Any:
-    origin = get_origin(kind)
-    if origin in (UnionType, Union):
-        return None if value is None else _restore(next(a for a in get_args(kind) if a is not NoneType), value)
-    if origin is tuple:
-        return _restore_tuple(get_args(kind), value)
-    if is_dataclass(kind) and isinstance(kind, type):
-        return kind(*(_restore(hint, each) for hint, each in zip(_hints(kind), value, strict=True)))
-    if issubclass(kind, Enum):
-        return kind(value)
-    return bytes.fromhex(value) if kind is bytes else value
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 @cache
-def _hints(kind: type) -> tuple[Any, ...]:
-    hints = get_type_hints(kind)
-    return tuple(hints[f.name] for f in fields(kind))
+def _restorer(kind: Any) -> Callable[[Any], Any]:
+    """Return what makes a value of that type of its plain form."""
+    origin = get_origin(kind)
+    if origin in (UnionType, Union):
+        inner = _restorer(next(a for a in get_args(kind) if a is not NoneType))
+        return lambda value: None if value is None else inner(value)
+    if origin is tuple:
+        return _tuple_restorer(get_args(kind))
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        parts = tuple(_restorer(hints[name]) for name in _names(kind))
+        return lambda values: kind(*[part(each) for part, each in zip(parts, values, strict=True)])
+    if issubclass(kind, Enum):
+        made: Callable[[Any], Any] = kind
+        return made
+    return bytes.fromhex if kind is bytes else _as_it_is
 
 
-def _restore_tuple(kinds: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
-    if len(kinds) == 2 and kinds[1] is Ellipsis:  # noqa: PLR2004 - tuple[T, ...]
-        return tuple(_restore(kinds[0], v) for v in values)
-    return tuple(_restore(k, v) for k, v in zip(kinds, values, strict=True))
+def _tuple_restorer(kinds: tuple[Any, ...]) -> Callable[[Any], Any]:
+    parts = tuple(_restorer(each) for each in kinds if each is not Ellipsis)
+    if Ellipsis in kinds:  # tuple[T, ...]
+        return lambda values: tuple(map(parts[0], values))
+    return lambda values: tuple(part(each) for part, each in zip(parts, values, strict=True))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_RESTORERS: dict[str, Callable[[Any], Any]] = {kind.__name__: _restorer(kind) for kind in get_args(Message)}
+"""Worked out when the process starts: what an election waits for is the first message of its kind, often for weeks."""
