@@ -57,7 +57,7 @@ def test_the_link_sees_a_request_and_a_reply_from_the_present_mac() -> None:
             ear, announcer = listening(lab, "b"), opened(lab, "a")
             for _ in range(2):
                 assert announcer.announce(VIP) is None
-                request, reply = frames(ear, 2, b"\x08\x06")
+                reply, request = frames(ear, 2, b"\x08\x06")
                 mac = mac_of(lab, "a").hex(":")
                 assert (request["ARP"].op, reply["ARP"].op) == (1, 2)
                 for frame in (request, reply):

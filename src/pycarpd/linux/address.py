@@ -46,10 +46,22 @@ def normalized(cidr: str) -> str:
 
 def list_addresses(interface: str) -> tuple[InterfaceAddress, ...] | SystemFault:
     """Return the IPv4 and IPv6 addresses of *interface*, or why they cannot be told (ENODEV: it does not exist)."""
-    index = _index_of(interface, f"list addresses of {interface}")
-    if isinstance(index, SystemFault):
-        return index
-    answer = request(address_question(index), _RTM_GETADDR, NLM_F_DUMP, f"list addresses of {interface}")
+    found = _present(interface, f"list addresses of {interface}")
+    return found if isinstance(found, SystemFault) else found[1]
+
+
+def _present(interface: str, operation: str) -> tuple[int, tuple[InterfaceAddress, ...]] | SystemFault:
+    """Return the interface's present index, which is another one when it is made again, and its addresses."""
+    try:
+        index = interface_index(interface)
+    except OSError as error:
+        return SystemFault.of(operation, error)
+    listed = _list(index, operation)
+    return listed if isinstance(listed, SystemFault) else (index, listed)
+
+
+def _list(index: int, operation: str) -> tuple[InterfaceAddress, ...] | SystemFault:
+    answer = request(address_question(index), _RTM_GETADDR, NLM_F_DUMP, operation)
     if isinstance(answer, SystemFault):
         return answer
     decoded = (decode_address(reply.data) for reply in answer if reply.kind == _RTM_NEWADDR)
@@ -64,22 +76,20 @@ def add_address(interface: str, cidr: str, valid_lft_s: int | None = None) -> Sy
     """
     invariant(valid_lft_s is None or 0 < valid_lft_s < _FOREVER, f"valid_lft of {valid_lft_s} s")
     operation = f"add {cidr} to {interface}"
-    present = list_addresses(interface)
-    if isinstance(present, SystemFault):
-        return SystemFault(operation, present.errno, present.detail)
+    found = _present(interface, operation)
+    if isinstance(found, SystemFault):
+        return found
+    index, present = found
     wanted = ip_interface(cidr)
     flags = _IFA_F_NODAD if isinstance(wanted, IPv6Interface) else 0
     if any(_shares_network(other, wanted) for other in present):
         flags |= _IFA_F_NOPREFIXROUTE
-    index = _index_of(interface, operation)
-    if isinstance(index, SystemFault):
-        return index
     lifetime_s = _FOREVER if valid_lft_s is None else valid_lft_s
     body = _body(index, wanted) + address_options(flags, lifetime_s)
     answer = request(body, _RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, operation)
     if isinstance(answer, SystemFault) and answer.errno != errno.EEXIST:
         return answer
-    return _verify(interface, wanted.with_prefixlen, operation, is_wanted=True)
+    return _verify(index, wanted.with_prefixlen, operation, is_wanted=True)
 
 
 def remove_address(interface: str, cidr: str) -> SystemFault | None:
@@ -88,9 +98,10 @@ def remove_address(interface: str, cidr: str) -> SystemFault | None:
     The other addresses of its network stay, also where the kernel counts them as secondary to this one.
     """
     operation = f"remove {cidr} from {interface}"
-    present = list_addresses(interface)
-    if isinstance(present, SystemFault):
-        return None if present.errno in _GONE else SystemFault(operation, present.errno, present.detail)
+    found = _present(interface, operation)
+    if isinstance(found, SystemFault):
+        return _unless_gone(found)
+    index, present = found
     wanted = ip_interface(cidr)
     entry = next((address for address in present if address.cidr == wanted.with_prefixlen), None)
     if entry is None:
@@ -99,13 +110,10 @@ def remove_address(interface: str, cidr: str) -> SystemFault | None:
         fault = _keep_secondaries(interface, operation)
         if fault is not None:
             return fault
-    index = _index_of(interface, operation)
-    if isinstance(index, SystemFault):
-        return None if index.errno in _GONE else index
     answer = request(_body(index, wanted), _RTM_DELADDR, NLM_F_ACK, operation)
-    if isinstance(answer, SystemFault) and answer.errno not in _GONE:
+    if isinstance(answer, SystemFault) and _unless_gone(answer) is not None:
         return answer
-    return _verify(interface, wanted.with_prefixlen, operation, is_wanted=False)
+    return _verify(index, wanted.with_prefixlen, operation, is_wanted=False)
 
 
 def decode_address(data: bytes) -> tuple[int, InterfaceAddress]:
@@ -142,21 +150,17 @@ def _keep_secondaries(interface: str, operation: str) -> SystemFault | None:
     return None
 
 
-def _verify(interface: str, cidr: str, operation: str, *, is_wanted: bool) -> SystemFault | None:
+def _verify(index: int, cidr: str, operation: str, *, is_wanted: bool) -> SystemFault | None:
     """Return None when the kernel's list agrees with what was asked for."""
-    present = list_addresses(interface)
+    present = _list(index, operation)
     if isinstance(present, SystemFault):
-        is_agreed = not is_wanted and present.errno in _GONE
-        return None if is_agreed else SystemFault(operation, present.errno, present.detail)
+        return present if is_wanted else _unless_gone(present)
     if any(address.cidr == cidr for address in present) == is_wanted:
         return None
     number = errno.EADDRNOTAVAIL if is_wanted else errno.EADDRINUSE
     return SystemFault.numbered(operation, number, "acknowledged by the kernel, yet its list disagrees")
 
 
-def _index_of(interface: str, operation: str) -> int | SystemFault:
-    """Return the present index of *interface*; it changes when the interface is deleted and made again."""
-    try:
-        return interface_index(interface)
-    except OSError as error:
-        return SystemFault.of(operation, error)
+def _unless_gone(fault: SystemFault) -> SystemFault | None:
+    """Return the fault, unless it says that the address is not there any more, or its interface."""
+    return None if fault.errno in _GONE else fault

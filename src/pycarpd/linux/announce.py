@@ -76,9 +76,10 @@ class Announcer:
             if ip_address(vip).version == _IPV6:
                 channel.sendto(unsolicited_na(mac, vip), (self._interface, ETHERTYPE_IPV6))
                 return None
+            # The reply asks nobody for an answer; who answers the request is to be heard.
+            channel.sendto(garp_reply(mac, vip), (self._interface, ETHERTYPE_ARP))
             self._listen_for(channel, ip_address(vip).packed)
-            for frame in (garp_request(mac, vip), garp_reply(mac, vip)):
-                channel.sendto(frame, (self._interface, ETHERTYPE_ARP))
+            channel.sendto(garp_request(mac, vip), (self._interface, ETHERTYPE_ARP))
         except OSError as error:
             return SystemFault.of(f"announce {vip} on {self._interface}", error)
         return None

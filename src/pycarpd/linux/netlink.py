@@ -6,6 +6,7 @@ A socket lives for one request, so that no error can outlast it. Everything here
 
 import errno
 import fcntl
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pycarpd.linux.clock import boottime_ns
 from pycarpd.linux.faults import SystemFault
 
 REQUEST_TIMEOUT_S = 1.0
+NS_PER_MS = 1_000_000
 NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
 NLM_F_REPLACE = 0x100
@@ -120,13 +122,8 @@ def _ask(encoded: bytes, flags: int, operation: str, family: int) -> tuple[Netli
         channel.send(encoded)
         collected: list[NetlinkMessage] = []
         while True:
-            left_s = (deadline_ns - boottime_ns()) / 1e9
-            if left_s <= 0:
-                return SystemFault.numbered(operation, errno.ETIMEDOUT)
-            channel.settimeout(left_s)
-            try:
-                datagram = channel.recv(_RECEIVE_MAX)
-            except TimeoutError:
+            datagram = _receive(channel, deadline_ns)
+            if datagram is None:
                 return SystemFault.numbered(operation, errno.ETIMEDOUT)
             for message in split(datagram):
                 if message.kind == NLMSG_ERROR:
@@ -137,6 +134,20 @@ def _ask(encoded: bytes, flags: int, operation: str, family: int) -> tuple[Netli
                 if message.kind == _NLMSG_DONE:
                     return tuple(collected)
                 collected.append(message)
+
+
+def _receive(channel: socket.socket, deadline_ns: int) -> bytes | None:
+    """Return the next datagram, None when none comes until the deadline; mostly it is there before it is asked for."""
+    while True:
+        try:
+            return channel.recv(_RECEIVE_MAX, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            left_ns = deadline_ns - boottime_ns()
+            if left_ns <= 0:
+                return None
+        ready = select.poll()
+        ready.register(channel, select.POLLIN)
+        ready.poll(left_ns / NS_PER_MS)
 
 
 def fault_of(message: NetlinkMessage, operation: str) -> SystemFault | None:
