@@ -174,6 +174,7 @@ class Heartbeat:
         is_retry_due = self._ports.retry_ns is not None and now_ns >= self._ports.retry_ns
         if not is_retry_due and ready.isdisjoint(self._ports.link_filenos()):
             return
+        self._vip.forget()
         removed, is_link_news = self._ports.removed_addresses()
         if (is_link_news or is_retry_due) and self._ports.refresh(now_ns):
             self._log(logging.WARNING, f"interface={self._settings.interface} up={self._ports.is_up}")
@@ -372,6 +373,8 @@ class Heartbeat:
 
     def _tell_status(self, now_ns: int) -> None:
         self._status_due_ns = now_ns + STATUS_EVERY_NS
+        if not self._vip.is_attached:
+            self._vip.prepare()
         counters = tuple((v.name.lower(), n) for v, n in self._receiver.counters.items() if n)
         self._worker.send(
             news.status_news(

@@ -17,7 +17,14 @@ import logging
 from collections.abc import Callable
 
 from pycarpd.daemon.fencing import FenceKeeper
-from pycarpd.linux.address import add_address, list_addresses, remove_address
+from pycarpd.linux.address import (
+    Placement,
+    add_address,
+    list_addresses,
+    place_address,
+    put_address,
+    remove_address,
+)
 from pycarpd.linux.faults import SystemFault
 
 NS_PER_S = 1_000_000_000
@@ -48,6 +55,7 @@ class VipKeeper:
         self._addresses = tuple(str(ipaddress.ip_interface(c).ip) for c in cidrs)
         self._send_announcement = announce
         self._log = log
+        self._placements: tuple[Placement, ...] = ()
         self._lease_until_ns = 0
         self._renewed_ns = 0
         self._lifetime_ends_ns = 0
@@ -82,10 +90,26 @@ class VipKeeper:
         """Put the addresses on the interface and announce them; False, with a log line, if one could not be put."""
         self.is_attached = True
         self._fence.open_until(self._lease_until_ns)
-        is_ok = self._put(now_ns)
         self._again_ns, self._next_ns = ANNOUNCE_AGAIN_NS, SECOND_ANNOUNCEMENT_NS
-        self._announce_and_plan(now_ns)
+        is_announced = self._put_prepared(now_ns)
+        if is_announced:
+            self._announce_and_plan(now_ns)
+        is_ok = self._put(now_ns)
+        if not is_announced:
+            self._announce_and_plan(now_ns)
         return is_ok
+
+    def prepare(self) -> None:
+        """Have ready what the kernel is to be asked for when the addresses are to be put: clients wait for that."""
+        if self._placements:
+            return
+        placements = [place_address(self._interface, cidr) for cidr in self._cidrs]
+        known = tuple(each for each in placements if isinstance(each, Placement))
+        self._placements = known if len(known) == len(placements) else ()
+
+    def forget(self) -> None:
+        """Forget what was prepared: the interface, or its addresses, may be others now."""
+        self._placements = ()
 
     def renew(self, until_ns: int, now_ns: int) -> None:
         """Let the addresses live until just before the lease ends; two seconds at least."""
@@ -143,10 +167,18 @@ class VipKeeper:
         elif self._answer_due_ns is None:
             self._answer_due_ns = now_ns + after_ns
 
+    def _put_prepared(self, now_ns: int) -> bool:
+        """Put all addresses as it was prepared; False if that cannot be relied on. Nothing is looked at yet."""
+        lifetime_s = self._lifetime_s(now_ns)
+        return bool(self._placements) and not any(put_address(each, lifetime_s) for each in self._placements)
+
+    def _lifetime_s(self, now_ns: int) -> int:
+        remaining_ns = max(0, self._lease_until_ns - now_ns)
+        return max(LIFETIME_MIN_S, (remaining_ns - KERNEL_LATE_NS) // NS_PER_S)
+
     def _put(self, now_ns: int) -> bool:
         self._renewed_ns = now_ns
-        remaining_ns = max(0, self._lease_until_ns - now_ns)
-        lifetime_s = max(LIFETIME_MIN_S, (remaining_ns - KERNEL_LATE_NS) // NS_PER_S)
+        lifetime_s = self._lifetime_s(now_ns)
         self._lifetime_ends_ns = now_ns + lifetime_s * NS_PER_S
         faults = [add_address(self._interface, cidr, lifetime_s) for cidr in self._cidrs]
         for cidr, fault in zip(self._cidrs, faults, strict=True):

@@ -39,6 +39,16 @@ class InterfaceAddress:
     is_tentative: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An address, and what has to be known of its interface, and of the other addresses there, to put it on it."""
+
+    operation: str
+    index: int
+    wanted: IPv4Interface | IPv6Interface
+    flags: int
+
+
 def normalized(cidr: str) -> str:
     """Return *cidr* in the one spelling that this room uses."""
     return ip_interface(cidr).with_prefixlen
@@ -74,7 +84,17 @@ def add_address(interface: str, cidr: str, valid_lft_s: int | None = None) -> Sy
     None means that the kernel lists it afterwards. IPv6 addresses are usable at once (no duplicate detection).
     No route for the network is made when another address of the interface has one already.
     """
-    invariant(valid_lft_s is None or 0 < valid_lft_s < _FOREVER, f"valid_lft of {valid_lft_s} s")
+    placement = place_address(interface, cidr)
+    if isinstance(placement, SystemFault):
+        return placement
+    fault = put_address(placement, valid_lft_s)
+    if fault is not None:
+        return fault
+    return _verify(placement.index, placement.wanted.with_prefixlen, placement.operation, is_wanted=True)
+
+
+def place_address(interface: str, cidr: str) -> Placement | SystemFault:
+    """Return what the kernel is to be asked for to put *cidr* on *interface* as it is now; see put_address()."""
     operation = f"add {cidr} to {interface}"
     found = _present(interface, operation)
     if isinstance(found, SystemFault):
@@ -84,12 +104,19 @@ def add_address(interface: str, cidr: str, valid_lft_s: int | None = None) -> Sy
     flags = _IFA_F_NODAD if isinstance(wanted, IPv6Interface) else 0
     if any(_shares_network(other, wanted) for other in present):
         flags |= _IFA_F_NOPREFIXROUTE
+    return Placement(operation, index, wanted, flags)
+
+
+def put_address(placement: Placement, valid_lft_s: int | None = None) -> SystemFault | None:
+    """Put an address where it was placed, with one question: None means that the kernel has acknowledged it.
+
+    For one that is waited for. ENODEV: the interface was made anew since it was placed.
+    """
+    invariant(valid_lft_s is None or 0 < valid_lft_s < _FOREVER, f"valid_lft of {valid_lft_s} s")
     lifetime_s = _FOREVER if valid_lft_s is None else valid_lft_s
-    body = _body(index, wanted) + address_options(flags, lifetime_s)
-    answer = request(body, _RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, operation)
-    if isinstance(answer, SystemFault) and answer.errno != errno.EEXIST:
-        return answer
-    return _verify(index, wanted.with_prefixlen, operation, is_wanted=True)
+    body = _body(placement.index, placement.wanted) + address_options(placement.flags, lifetime_s)
+    answer = request(body, _RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, placement.operation)
+    return answer if isinstance(answer, SystemFault) and answer.errno != errno.EEXIST else None
 
 
 def remove_address(interface: str, cidr: str) -> SystemFault | None:

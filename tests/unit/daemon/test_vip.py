@@ -5,9 +5,11 @@ import ipaddress
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from pycarpd.daemon import vip
 from pycarpd.daemon.fencing import FenceKeeper
 from pycarpd.daemon.vip import ANNOUNCE_EVERY_NS, SECOND_ANNOUNCEMENT_NS, VipKeeper
 from pycarpd.linux.clock import boottime_ns
@@ -78,6 +80,43 @@ def test_attaching_puts_every_address_with_a_short_life_and_announces_it(lab: La
             assert is_gone(lab)
             assert kept.logged == []
             assert "192.0.2.1/24" in lifetimes(lab)
+
+    in_child(body)
+
+
+def test_what_was_prepared_is_put_with_one_question_and_looked_at_after_the_announcement(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept()
+            kept.keeper.prepare()
+            announced: list[list[str]] = []
+            monkeypatch.setattr(vip, "add_address", lambda *_: announced.append(list(kept.announced)))
+            assert kept.attach(1.0)
+            assert kept.keeper.is_present()
+            assert all(1 <= lifetimes(lab)[cidr] <= 2 for cidr in VIPS)
+            assert announced == [["192.0.2.100", "2001:db8::100"]] * 2
+            assert kept.announced == ["192.0.2.100", "2001:db8::100"]
+
+    in_child(body)
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_what_was_prepared_for_another_interface_is_no_fault(lab: Lab, is_forgotten: bool) -> None:
+    def body() -> None:
+        with lab.inside("a"):
+            kept = Kept()
+            kept.keeper.prepare()
+            kept.keeper._placements = tuple(replace(each, index=999) for each in kept.keeper._placements)
+            if is_forgotten:
+                kept.keeper.forget()
+                kept.keeper.prepare()
+                assert all(each.index != 999 for each in kept.keeper._placements)
+            assert kept.attach(1.0)
+            assert kept.keeper.is_present()
+            assert kept.announced == ["192.0.2.100", "2001:db8::100"]
+            assert kept.logged == []
 
     in_child(body)
 
