@@ -103,14 +103,20 @@ class VoteFile:
         if self._opened is not None and self._opened.identity == identity:
             return self._opened
         self.close()
-        descriptor = os.open(self._path, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC)
-        self._opened = _Opened(descriptor, _identity(os.fstat(descriptor)), 0)
-        newest = _newest(os.pread(descriptor, SLOTS * SLOT_BYTES, 0))
-        if newest is None:
-            self.close()
-            return None
-        self._opened.sequence = newest[0]
+        self._opened = _opened(self._path)
         return self._opened
+
+
+def _opened(path: Path) -> _Opened | None:
+    """Open the file and read what it holds, None if that is no record; nothing is left open then, nor by a fault."""
+    descriptor = os.open(path, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC)
+    newest = None
+    try:
+        newest = _newest(os.pread(descriptor, SLOTS * SLOT_BYTES, 0))
+        return None if newest is None else _Opened(descriptor, _identity(os.fstat(descriptor)), newest[0])
+    finally:
+        if newest is None:
+            os.close(descriptor)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

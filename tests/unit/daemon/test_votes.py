@@ -154,6 +154,27 @@ def test_a_record_that_was_not_synced_is_tried_again_in_its_own_slot(
     assert path.read_bytes()[SLOT_BYTES : SLOT_BYTES + RECORD_BYTES] == before[SLOT_BYTES : SLOT_BYTES + RECORD_BYTES]
 
 
+def test_a_file_that_cannot_be_read_is_not_written_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written with a sequence that is not the newest, a record would be on disk and not count."""
+    path = tmp_path / "votes"
+    before = written(path, 4)
+    file = VoteFile(path)
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", refuse)
+        for _ in range(3):
+            with pytest.raises(OSError, match="Input/output"):
+                file.write(state(5))
+    assert path.read_bytes() == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+    file.write(state(5))
+    assert read_votes(path) == state(5)
+
+
 def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "votes"
     before = written(path, 2)
