@@ -210,8 +210,8 @@ class Owner:
         self.record.write()
 
     def use_huge_pages(self) -> None:
-        """Give huge pages to every program of this machine until the laboratory goes away."""
-        if HUGE_PAGES.exists() and not self.record.huge_pages:
+        """Give huge pages to every program of this machine until the laboratory goes away, where the kernel lets it."""
+        if os.access(HUGE_PAGES, os.W_OK) and not self.record.huge_pages:
             self.record = replace(self.record, huge_pages=huge_page_policy())
             self.record.write()
             HUGE_PAGES.write_text("always")
