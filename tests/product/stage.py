@@ -280,8 +280,12 @@ class Scene:
 
     def inject(self, fault: str, host: str, argument: str = "") -> int:
         """Bring a fault about; returns when (CLOCK_BOOTTIME)."""
+        has_mfsmaster = self.stage.pid(host, "mfsmaster") != 0
         at_ns = inject(self.stage.cluster, fault, host, argument).at_ns
-        if fault == "crash" or (fault, argument) == ("kill", "mfsmaster"):
+        if (fault, argument) == ("kill", "heartbeat") and has_mfsmaster:
+            within(lambda: self.stage.pid(host, "mfsmaster") == 0, 60, f"the worker has killed mfsmaster on {host}")
+            self.killed_ns.append(boottime_ns())
+        elif fault == "crash" or (fault, argument) == ("kill", "mfsmaster"):
             self.killed_ns.append(boottime_ns())
         return at_ns
 
