@@ -244,9 +244,9 @@ class Cluster:
         In its first ten seconds mfsmaster refuses to go on writing to a chunk that has fewer than it should (3.0
         chunks.c, csstable): a file in flight when its predecessor died would wait for them.
         """
-        if len(self.chunkservers) == 1:
-            for client, mount in list(self.mounts.items())[:1]:
-                must(*self.topology.inside_net(client, "mfssetgoal", "1", str(mount)))
+        if len(self.chunkservers) == 1 and self.mounts:
+            client, mount = next(iter(self.mounts.items()))
+            must(*self.topology.inside_net(client, "mfssetgoal", "1", str(mount)))
 
     def _watch(self, owner: Owner) -> None:
         pairs = [f"{self.topology.namespace(host)}={host}" for host in self.topology.hosts]

@@ -136,6 +136,7 @@ class Heartbeat:
         self._vip.on_time(now_ns)
         self._deadman.feed(now_ns, is_safe=self._vip.is_safe(now_ns))
         if now_ns >= self._status_due_ns:
+            self._vip.prepare()
             self._tell_status(now_ns)
 
     def _drain_adverts(self) -> None:
@@ -373,8 +374,6 @@ class Heartbeat:
 
     def _tell_status(self, now_ns: int) -> None:
         self._status_due_ns = now_ns + STATUS_EVERY_NS
-        if not self._vip.is_attached:
-            self._vip.prepare()
         counters = tuple((v.name.lower(), n) for v, n in self._receiver.counters.items() if n)
         self._worker.send(
             news.status_news(

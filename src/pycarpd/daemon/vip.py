@@ -101,7 +101,7 @@ class VipKeeper:
 
     def prepare(self) -> None:
         """Have ready what the kernel is to be asked for when the addresses are to be put: clients wait for that."""
-        if self._placements:
+        if self._placements or self.is_attached:
             return
         placements = [place_address(self._interface, cidr) for cidr in self._cidrs]
         known = tuple(each for each in placements if isinstance(each, Placement))
