@@ -333,10 +333,9 @@ class Heartbeat:
         match effect:
             case fx.StartPromotion(term=term) if not self._deadman.arm():
                 return msg.AbortRequest(term)
-            case fx.StartPromotion(term=term, inherits=inherits):
-                told = self._elector.snapshot(now_ns).freshness
-                version = told.version if told is not None else 0
-                return msg.PromoteRequest(term, self._book.known(now_ns), version, self._vip.is_attached, inherits)
+            case fx.StartPromotion():
+                seen, known = self._elector.snapshot(now_ns), self._book.known(now_ns)
+                return news.promote_request(self._settings, seen, effect, known, self._vip.is_attached, now_ns)
             case fx.AbortPromotion(term=term):
                 return msg.AbortRequest(term)
             case fx.StartDemotion():

@@ -124,10 +124,34 @@ class PersistRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerNews:
+    """One other member, as the heartbeat last heard it; ages in ms, None for never."""
+
+    name: str
+    address: str
+    role: Role | None
+    term: int
+    priority: int
+    demotion: int
+    is_witness: bool
+    is_promotable: bool
+    is_paused: bool
+    is_proven: bool
+    hears_me: bool
+    heard_ms: int | None
+    freshness: Freshness | None
+    has_same_config: bool
+    has_same_exports: bool = True
+    has_files: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PromoteRequest:
     """Run the PROMOTE plan; ``connections`` are the old master's, as its adverts named them.
 
     ``minimum_version`` is what this node's adverts have told the voters; ``is_address_held``: the address is here.
+    ``peers`` are the other members as heard up to this moment, by which it is judged who has to be fenced; None where
+    the site has no fence command.
     """
 
     term: int
@@ -135,6 +159,7 @@ class PromoteRequest:
     minimum_version: int = 0
     is_address_held: bool = False
     inherits: bool = False
+    peers: tuple[PeerNews, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,28 +216,6 @@ class LogNews:
 
     level: int
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class PeerNews:
-    """One other member, as the heartbeat last heard it; ages in ms, None for never."""
-
-    name: str
-    address: str
-    role: Role | None
-    term: int
-    priority: int
-    demotion: int
-    is_witness: bool
-    is_promotable: bool
-    is_paused: bool
-    is_proven: bool
-    hears_me: bool
-    heard_ms: int | None
-    freshness: Freshness | None
-    has_same_config: bool
-    has_same_exports: bool = True
-    has_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from ipaddress import ip_address
 
-from pycarpd.daemon.messages import DemoteRequest, PeerNews, StatusNews
-from pycarpd.election.effects import StartDemotion
-from pycarpd.election.model import Advert, Branch, Flags
+from pycarpd.daemon.messages import DemoteRequest, PeerNews, PromoteRequest, StatusNews
+from pycarpd.election.effects import StartDemotion, StartPromotion
+from pycarpd.election.model import Advert, Branch, Flags, PeerConnection
 from pycarpd.election.peers import Peer
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.snapshot import Snapshot
 from pycarpd.linux.realtime import Degradation
+from pycarpd.settings import DaemonSettings
 
 NS_PER_MS = 1_000_000
 
@@ -40,6 +41,33 @@ def peer_news(peer: Peer, config_digest: int, exports_digest: int, now_ns: int) 
         has_same_config=advert is None or advert.config_digest == config_digest,
         has_same_exports=len(exports) <= 1,
         has_files=advert is not None and Flags.HAS_FILES in advert.flags,
+    )
+
+
+def members_news(
+    snapshot: Snapshot, settings: ElectionSettings, exports_digest: int, now_ns: int
+) -> tuple[PeerNews, ...]:
+    """Return all other members as last heard."""
+    return tuple(peer_news(p, settings.config_digest, exports_digest, now_ns) for p in snapshot.peers)
+
+
+def promote_request(
+    settings: DaemonSettings,
+    snapshot: Snapshot,
+    wish: StartPromotion,
+    connections: tuple[PeerConnection, ...],
+    is_address_held: bool,
+    now_ns: int,
+) -> PromoteRequest:
+    """Return the wish for a promotion; the other members are in it only where a fence command asks for them."""
+    freshness = snapshot.freshness
+    return PromoteRequest(
+        wish.term,
+        connections,
+        minimum_version=freshness.version if freshness is not None else 0,
+        is_address_held=is_address_held,
+        inherits=wish.inherits,
+        peers=members_news(snapshot, settings.election, 0, now_ns) if settings.fence_command else None,
     )
 
 
@@ -105,7 +133,7 @@ def status_news(  # noqa: PLR0913 - one argument a source
         faults=tuple(f.value for f in snapshot.faults),
         freshness=snapshot.freshness,
         why_not=snapshot.why_not,
-        peers=tuple(peer_news(p, settings.config_digest, exports_digest, now_ns) for p in snapshot.peers),
+        peers=members_news(snapshot, settings, exports_digest, now_ns),
         degradations=tuple((d.code, d.detail, d.remedy) for d in degradations),
         counters=counters,
         lateness_us=lateness_us,

@@ -39,11 +39,22 @@ class Stonith:
         self._settings = settings
         self._news = news
         self._confirmed_ns: dict[str, int] = {}
+        self._asked: tuple[int, tuple[PeerNews, ...]] | None = None
+
+    def ask(self, peers: tuple[PeerNews, ...] | None) -> None:
+        """Take in how the other members were heard up to the moment in which a promotion is asked for.
+
+        What is told from time to time would not do: by a quarter of a second ago the lost master was well.
+        """
+        self._asked = (boottime_ns(), peers) if peers is not None else None
 
     def fence(self, cancel: threading.Event) -> StepFault | None:
         """See to it that everybody who has to be dead is; a fault names the first who may live still."""
-        for peer in self._suspects():
-            if self._is_confirmed(peer):
+        if self._asked is None:
+            return StepFault("NOT_FENCED", "nobody has told which of the other members are heard")
+        asked_ns, peers = self._asked
+        for peer in self._suspects(peers):
+            if self._is_confirmed(peer, asked_ns):
                 logger.warning("fenced by a human's word node=%s", peer.name)
                 continue
             fault = self._run(peer, cancel)
@@ -66,12 +77,9 @@ class Stonith:
         logger.warning("a human says that a member is dead node=%s", name)
         return (report("confirmed-dead", f"is taken for dead for {CONFIRMED_FOR_NS // 10**9} s", key=name),)
 
-    def _suspects(self) -> Iterator[PeerNews]:
-        settings, news = self._settings(), self._news()
-        if news is None:
-            return
-        fears_unheard = settings.election.arbiter is Arbiter.NONE
-        for peer in news.peers:
+    def _suspects(self, peers: tuple[PeerNews, ...]) -> Iterator[PeerNews]:
+        fears_unheard = self._settings().election.arbiter is Arbiter.NONE
+        for peer in peers:
             is_unheard = peer.heard_ms is None and fears_unheard and not self._is_witness(peer)
             if is_unheard or (peer.role in DANGEROUS and not self._is_heard(peer)):
                 yield peer
@@ -83,12 +91,12 @@ class Stonith:
     def _is_witness(self, peer: PeerNews) -> bool:
         return any(m.name == peer.name and m.is_witness for m in self._settings().election.members)
 
-    def _is_confirmed(self, peer: PeerNews) -> bool:
+    def _is_confirmed(self, peer: PeerNews, asked_ns: int) -> bool:
         """Tell whether the word still holds: it is fresh, and the member was not heard since."""
         said_ns = self._confirmed_ns.get(peer.name)
-        age_ns = boottime_ns() - said_ns if said_ns is not None else CONFIRMED_FOR_NS
-        was_heard = peer.heard_ms is not None and peer.heard_ms * NS_PER_MS < age_ns
-        return age_ns < CONFIRMED_FOR_NS and not was_heard
+        if said_ns is None or boottime_ns() - said_ns >= CONFIRMED_FOR_NS:
+            return False
+        return peer.heard_ms is None or asked_ns - peer.heard_ms * NS_PER_MS <= said_ns
 
     def _run(self, peer: PeerNews, cancel: threading.Event) -> StepFault | None:
         settings = self._settings()

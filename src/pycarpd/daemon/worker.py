@@ -262,6 +262,7 @@ class Worker:
         match message:
             case msg.PromoteRequest():
                 self._board.promotions += 1
+                self._stonith.ask(message.peers)
                 self._operate(Job.of_promotion(message))
             case msg.DemoteRequest():
                 self._operate(Job.of_demotion(message))

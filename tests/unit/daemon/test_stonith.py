@@ -47,6 +47,7 @@ class Site:
         return status_news(role=Role.PROMOTING, peers=self.peers)
 
     def fence(self) -> StepFault | None:
+        self.stonith.ask(self.peers)
         return self.stonith.fence(threading.Event())
 
     def called(self) -> list[str]:
@@ -66,6 +67,21 @@ def site(tmp_path: Path) -> Site:
 def test_a_master_that_fell_silent_is_fenced(site: Site) -> None:
     assert site.fence() is None
     assert site.called() == ["--off meta2 192.0.2.12"]
+
+
+def test_it_is_judged_by_what_the_promotion_was_asked_with(site: Site) -> None:
+    site.stonith.ask((DEAD,))
+    site.peers = (replace(DEAD, heard_ms=0),)  # told a moment before the loss, and nothing since
+    assert site.stonith.fence(threading.Event()) is None
+    assert site.called() == ["--off meta2 192.0.2.12"]
+
+
+def test_nobody_is_taken_for_dead_where_nothing_was_told(site: Site) -> None:
+    site.stonith.ask(None)
+    fault = site.stonith.fence(threading.Event())
+    assert fault is not None
+    assert fault.code == "NOT_FENCED"
+    assert not site.called()
 
 
 @pytest.mark.parametrize("role", [Role.BACKUP, Role.FAULT, Role.INIT])
@@ -102,6 +118,7 @@ def test_a_command_that_hangs_is_ended_when_another_is_elected(site: Site) -> No
     site.body = "sleep 60"
     cancel = threading.Event()
     threading.Timer(0.2, cancel.set).start()
+    site.stonith.ask(site.peers)
     fault = site.stonith.fence(cancel)
     assert fault is not None
     assert "another node was elected" in fault.detail
