@@ -182,7 +182,7 @@ def assert_old_or_new(host: Host, said: str) -> None:
 
 @pytest.fixture
 def disk_fuse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fuse]:
-    """A fuse in the way of every rename, link, unlink and fsync of this process, off until it is set."""
+    """A fuse in the way of every rename, link, unlink, fsync and synced write of this process, off until it is set."""
     fuse = Fuse(-1)
 
     def guard(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -192,7 +192,7 @@ def disk_fuse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fuse]:
 
         return guarded
 
-    for name in ("rename", "replace", "link", "unlink", "fsync"):
+    for name in ("rename", "replace", "link", "unlink", "fsync", "pwrite"):
         monkeypatch.setattr(os, name, guard(getattr(os, name)))
     yield fuse
     fuse.left = -1

@@ -2,18 +2,15 @@
 
 ``crc32 as 8 hex digits, space, JSON object, newline``. Reading stops at the first line that is not whole:
 what follows a torn line was never acknowledged to anybody, since every write is fsynced before the next
-step begins.
+step begins. Several plans may stand behind each other; all but the last one have ended.
 """
 
 import json
 import zlib
 from dataclasses import asdict, dataclass
 
-from pycarpd.takeover.step import STEPS_MAX
-
 RECORD_BYTES_MAX = 65_536
 _CRC_DIGITS = 8
-_RECORDS_MAX = 4 * STEPS_MAX + 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ def decode(data: bytes) -> tuple[tuple[Record, ...], int]:
     """Return the whole records at the beginning of *data* and how many bytes they take."""
     records: list[Record] = []
     offset = 0
-    while len(records) < _RECORDS_MAX:
+    while True:
         end = data.find(b"\n", offset, offset + RECORD_BYTES_MAX)
         record = _decode_line(data[offset:end]) if end >= 0 else None
         if record is None:
