@@ -218,11 +218,11 @@ class Elector:
         if node.standby.retry_ns is not None and now_ns >= node.standby.retry_ns:
             lineage.on_retry(node, now_ns)
         handover.on_time(node, now_ns)
+        roles.try_promotion(node, now_ns)  # what opens a term tells all that a report would
         no_master_ns = self._no_master_ns()
         if no_master_ns is not None and now_ns >= no_master_ns:
             node.has_told_no_master = True
             node.send(now_ns)
-        roles.try_promotion(node, now_ns)
         if node.advert_due_ns is not None and now_ns >= node.advert_due_ns:
             node.send(now_ns)
 

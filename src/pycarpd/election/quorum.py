@@ -10,11 +10,11 @@ as long as their drift stays within the bound (S1-S3, S5).
 A vote is on disk before it is told (``durable``). A voter that has restarted keeps the promise it may have given: it
 waits for the longest lease there is, unless it hears that the node it voted for does not serve any more.
 
-A candidate opens a term only when a majority says that it has no master (pre-vote): a node that returns from isolation
-disturbs nobody. While it writes its claim down it says so (OPENS_TERM), and a voter that would vote for that claim, has
-no master and is bound by no promise writes its vote meanwhile: it votes once in that term all the same, tells the vote
-when it is on disk, and is bound by the claim itself. A voter refuses a candidate whose metadata is older than its own,
-of another file system, or unknown (S6).
+A candidate opens a term only when a majority says that it has no master (pre-vote), or is known to have heard no more
+of it than the candidate: a node that returns from isolation disturbs nobody. While it writes its claim down it says so
+(OPENS_TERM), and a voter that would vote for that claim, has no master and is bound by no promise writes its vote
+meanwhile: it votes once in that term all the same, tells the vote when it is on disk, and is bound by the claim itself.
+A voter refuses a candidate whose metadata is older than its own, of another file system, or unknown (S6).
 
 With ``arbiter = "none"`` the majority is one: every node grants itself what it asks for, which is why it can split.
 """
@@ -29,6 +29,8 @@ DRIFT_PPM = 1000
 """Bound on the difference between the rates of two nodes' clocks; crystals differ by less than 200."""
 PPM = 1_000_000
 NS_PER_MS = 1_000_000
+NEWS_HALF_INTERVALS = 3
+"""For so many halves of an interval a standby's report is news: it reports once in each interval."""
 
 
 def stretched(duration_ns: int) -> int:
@@ -173,9 +175,25 @@ def may_open_term(node: Node, now_ns: int) -> bool:
     if node.settings.asks_arbiter:
         return True
     horizon_ns = node.master_down_ns(now_ns) + node.silence_ns()
+    lost = node.peers.claimant(now_ns, horizon_ns)
     agreeing = sum(
         1
         for p in node.peers.live(now_ns, horizon_ns)
-        if p.advert is not None and (Flags.NO_MASTER in p.advert.flags or Flags.RESIGNED in p.advert.flags)
+        if p.advert is not None
+        and (p.advert.flags & (Flags.NO_MASTER | Flags.RESIGNED) or _has_lost_it_too(node, p, lost, now_ns))
     )
     return agreeing + 1 >= node.settings.majority
+
+
+def _has_lost_it_too(node: Node, peer: Peer, lost: Peer | None, now_ns: int) -> bool:
+    """Tell whether that standby has heard no more of the master that was lost than this node, as of an interval ago.
+
+    Its own wait ends with this node's then, and what it will say need not be waited for, unless it may be bound by what
+    an earlier run has promised. Should it have heard the master meanwhile after all, it refuses its vote, and the
+    master is not disturbed by a candidate.
+    """
+    if lost is None or lost.advert is None or peer.advert is None or peer.advert.role is not Role.BACKUP:
+        return False
+    is_free = now_ns - peer.began_ns >= stretched(node.settings.hold_max_ns)
+    is_news = now_ns - peer.heard_ns <= node.settings.interval_ns * NEWS_HALF_INTERVALS // 2
+    return is_free and is_news and peer.acknowledged(lost.member.node_id, lost.advert.nonce) == lost.advert.sequence
