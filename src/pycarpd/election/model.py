@@ -92,6 +92,8 @@ class Flags(IntFlag):
     """The sender writes down that it claims the term after the advert's: who would vote for it may write meanwhile."""
     SETTLED = 512
     """The sender's freshness is all that it has: its metalogger was stopped when the master was lost (settling)."""
+    FREE = 1024
+    """The sender is bound by no promise that outlasts the one to the master that it follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,6 +344,7 @@ class Node:
             (Flags.WANTS_MASTER, self.wants_master(now_ns)),
             (Flags.OPENS_TERM, self.opens_term),
             (Flags.SETTLED, self.settled.is_settled),
+            (Flags.FREE, self.settings.counts_votes and self.promise_until_ns <= self.follow_until_ns),
         )
         return Flags(sum(flag.value for flag, is_so in told if is_so))
 

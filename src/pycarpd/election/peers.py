@@ -8,17 +8,12 @@ from pycarpd.election.model import Ack, Advert, Flags, Freshness, Member, Role
 
 @dataclass(slots=True)
 class Peer:
-    """One other member: the newest advert heard from it, and when.
-
-    ``began_ns`` is when this run of it was first heard, 0 if it had given no vote to another that an earlier run may
-    have promised to keep.
-    """
+    """One other member: the newest advert heard from it, and when."""
 
     member: Member
     advert: Advert | None = None
     is_proven: bool = False
     heard_ns: int = 0
-    began_ns: int = 0
     hears_me: bool = False
 
     def acknowledged(self, node_id: int, nonce: int) -> int:
@@ -74,8 +69,6 @@ class PeerTable:
         peer = self._peers.get(advert.node_id)
         if peer is None or (peer.advert is not None and _is_older(advert, peer.advert)):
             return None
-        if peer.advert is None or (advert.epoch, advert.nonce) != (peer.advert.epoch, peer.advert.nonce):
-            peer.began_ns = 0 if advert.vote_for in (0, advert.node_id) else received_ns
         peer.advert = advert
         peer.is_proven = is_proven
         peer.heard_ns = received_ns

@@ -188,12 +188,11 @@ def may_open_term(node: Node, now_ns: int) -> bool:
 def _has_lost_it_too(node: Node, peer: Peer, lost: Peer | None, now_ns: int) -> bool:
     """Tell whether that standby has heard no more of the master that was lost than this node, as of an interval ago.
 
-    Its own wait ends with this node's then, and what it will say need not be waited for, unless it may be bound by what
-    an earlier run has promised. Should it have heard the master meanwhile after all, it refuses its vote, and the
-    master is not disturbed by a candidate.
+    Its own wait ends with this node's then, unless another promise outlasts it, and what it will say need not be waited
+    for. Should it have heard the master meanwhile after all, it refuses its vote, and no candidate disturbs the master.
     """
     if lost is None or lost.advert is None or peer.advert is None or peer.advert.role is not Role.BACKUP:
         return False
-    is_free = now_ns - peer.began_ns >= stretched(node.settings.hold_max_ns)
     is_news = now_ns - peer.heard_ns <= node.settings.interval_ns * NEWS_HALF_INTERVALS // 2
-    return is_free and is_news and peer.acknowledged(lost.member.node_id, lost.advert.nonce) == lost.advert.sequence
+    is_level = peer.acknowledged(lost.member.node_id, lost.advert.nonce) == lost.advert.sequence
+    return is_news and is_level and Flags.FREE in peer.advert.flags

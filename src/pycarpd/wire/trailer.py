@@ -25,7 +25,7 @@ byte  size  field (offsets from the first byte after the CARP header)
 88    4     age of that drill in seconds, 0xffffffff: there was none
 92    4     age of the freshness in milliseconds
 96    2     flags: 1 promotable, 2 paused, 4 witness, 8 resigned, 16 wants master, 32 can split,
-            64 no master, 128 has files, 256 opens the next term, 512 settled,
+            64 no master, 128 has files, 256 opens the next term, 512 settled, 1024 free,
             0x8000 freshness known (otherwise bytes 64..95 mean nothing and are sent as 0)
 98    2     demotion
 100   8     vote: term

@@ -7,7 +7,7 @@ import pytest
 from pycarpd.election import effects as fx
 from pycarpd.election import events as ev
 from pycarpd.election.model import Ack, Arbiter, Flags, Persistent, Role
-from tests.unit.election.bench import FRESH, INTERVAL, MS, SECOND, THIRD, Bench, S, in_backup, settings
+from tests.unit.election.bench import FRESH, INTERVAL, MS, SECOND, THIRD, Bench, in_backup, settings
 
 LEASE_MS = 3 * INTERVAL // MS
 PROMISED_NS = LEASE_MS * MS + LEASE_MS * MS // 1000
@@ -21,21 +21,17 @@ def lost_with(
     *,
     reports_until_ns: int = PROMISED_NS,
     role: Role = Role.BACKUP,
-    first_vote: int = 0,
-    since_ns: int = S,
+    flags: Flags = Flags.PROMOTABLE | Flags.FREE,
 ) -> Bench:
     """Return a standby at the end of its promise; the other one has reported what it has heard of the master."""
     bench = in_backup(arbiter=Arbiter.MAJORITY, persistent=Persistent(5, 5, 5, SECOND.node_id))
-    fresh, began = replace(FRESH, lineage=5), bench.now
-    bench.hear(Role.BACKUP, 5, by=THIRD, epoch=2, vote_term=5, vote_for=first_vote)
-    for sequence in range(LAST - since_ns // INTERVAL, LAST + 1):
-        bench.now = began + since_ns - (LAST - sequence) * INTERVAL
-        bench.hear(Role.MASTER, 5, hold_ms=LEASE_MS, freshness=fresh, sequence=sequence, nonce=MASTERS_NONCE)
+    fresh = replace(FRESH, lineage=5)
+    bench.hear(Role.MASTER, 5, hold_ms=LEASE_MS, freshness=fresh, sequence=LAST, nonce=MASTERS_NONCE)
     began = bench.now
     acks = (Ack(SECOND.node_id, MASTERS_NONCE, acknowledged),)
     while bench.now + INTERVAL < began + reports_until_ns:
         bench.wait(INTERVAL - 1 * MS)
-        bench.hear(role, 5, by=THIRD, epoch=2, acks=acks)
+        bench.hear(role, 5, by=THIRD, acks=acks, flags=flags)
     bench.wait(began + PROMISED_NS - bench.now)
     return bench
 
@@ -60,7 +56,7 @@ def test_who_has_heard_more_or_less_is_waited_for(acknowledged: int) -> None:
     bench = lost_with(acknowledged)
     assert bench.role() is Role.BACKUP
     assert any(Flags.NO_MASTER in flags for flags in said(bench))
-    bench.hear(Role.BACKUP, 5, by=THIRD, epoch=2, flags=Flags.PROMOTABLE | Flags.NO_MASTER)
+    bench.hear(Role.BACKUP, 5, by=THIRD, flags=Flags.PROMOTABLE | Flags.NO_MASTER)
     assert bench.role() is Role.PROMOTING
 
 
@@ -70,15 +66,21 @@ def test_an_old_report_says_nothing() -> None:
     assert bench.role() is Role.BACKUP
 
 
-def test_who_may_be_bound_by_what_an_earlier_run_promised_is_waited_for() -> None:
-    assert lost_with(LAST, first_vote=SECOND.node_id).role() is Role.BACKUP
-    assert lost_with(LAST, first_vote=THIRD.node_id).role() is Role.PROMOTING
+def test_who_is_bound_by_another_promise_is_waited_for() -> None:
+    assert lost_with(LAST, flags=Flags.PROMOTABLE).role() is Role.BACKUP
 
 
-def test_no_promise_of_an_earlier_run_lasts_for_ever() -> None:
-    longest_ns = settings().hold_max_ns
-    assert lost_with(LAST, first_vote=SECOND.node_id, since_ns=longest_ns - S).role() is Role.BACKUP
-    assert lost_with(LAST, first_vote=SECOND.node_id, since_ns=longest_ns + S).role() is Role.PROMOTING
+def test_a_standby_says_whether_a_promise_outlasts_the_one_to_its_master() -> None:
+    restarted = Bench(arbiter=Arbiter.MAJORITY, persistent=Persistent(5, 5, 5, SECOND.node_id))
+    restarted.tell(ev.LinkChanged(is_up=True))
+    restarted.tell(ev.WorkerReady(False, False))
+    restarted.hear(Role.MASTER, 5, hold_ms=LEASE_MS)
+    assert not any(Flags.FREE in flags for flags in said(restarted))
+    for _ in range(settings().hold_max_ns // INTERVAL + 1):
+        restarted.now += INTERVAL
+        restarted.hear(Role.MASTER, 5, hold_ms=LEASE_MS)
+    assert all(Flags.FREE in flags for flags in said(restarted))
+    assert said(restarted)
 
 
 def test_who_stands_by_for_nobody_says_nothing() -> None:
