@@ -27,7 +27,7 @@ from pycarpd.moosefs.metadata import MetadataWalk, walk
 READY_WITHIN_S: Final = 180.0
 ANSWER_WITHIN_S: Final = 180.0
 SETTLE_S: Final = 4.0
-SETTLE_LINES_PER_S: Final = 1_000_000
+SETTLE_LINES_PER_S: Final = 300_000
 """So long the standbys go on copying what they may need, as they do in all the hours between two crashes."""
 NS_PER_MS: Final = 1_000_000
 _SELF_MADE_MAX: Final = 10
