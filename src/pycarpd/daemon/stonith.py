@@ -12,6 +12,7 @@ or until the member is heard again.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pycarpd.control.reports import Report, report
@@ -32,6 +33,15 @@ OUTPUT_MAX = 4096
 WORDS_MAX = 300
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a promotion was asked for with, and the status that had been told before."""
+
+    at_ns: int
+    peers: tuple[PeerNews, ...]
+    before: StatusNews | None
+
+
 class Stonith:
     """Fences on behalf of a promotion; ``fence`` runs in a step's thread, the rest in the worker's event loop."""
 
@@ -39,22 +49,22 @@ class Stonith:
         self._settings = settings
         self._news = news
         self._confirmed_ns: dict[str, int] = {}
-        self._asked: tuple[int, tuple[PeerNews, ...]] | None = None
+        self._asked: _Asked | None = None
 
     def ask(self, peers: tuple[PeerNews, ...] | None) -> None:
         """Take in how the other members were heard up to the moment in which a promotion is asked for.
 
-        What is told from time to time would not do: by a quarter of a second ago the lost master was well.
+        The status that was told before it says of the master that was lost since that it is well.
         """
-        self._asked = (boottime_ns(), peers) if peers is not None else None
+        self._asked = _Asked(boottime_ns(), peers, self._news()) if peers is not None else None
 
     def fence(self, cancel: threading.Event) -> StepFault | None:
         """See to it that everybody who has to be dead is; a fault names the first who may live still."""
         if self._asked is None:
             return StepFault("NOT_FENCED", "nobody has told which of the other members are heard")
-        asked_ns, peers = self._asked
+        told_ns, peers = self._newest(self._asked)
         for peer in self._suspects(peers):
-            if self._is_confirmed(peer, asked_ns):
+            if self._is_confirmed(peer, told_ns):
                 logger.warning("fenced by a human's word node=%s", peer.name)
                 continue
             fault = self._run(peer, cancel)
@@ -77,6 +87,13 @@ class Stonith:
         logger.warning("a human says that a member is dead node=%s", name)
         return (report("confirmed-dead", f"is taken for dead for {CONFIRMED_FOR_NS // 10**9} s", key=name),)
 
+    def _newest(self, asked: "_Asked") -> tuple[int, tuple[PeerNews, ...]]:
+        """Return how the members were heard last, and when that was told: the plan may have waited for another."""
+        news = self._news()
+        if news is None or news is asked.before:
+            return asked.at_ns, asked.peers
+        return boottime_ns(), news.peers
+
     def _suspects(self, peers: tuple[PeerNews, ...]) -> Iterator[PeerNews]:
         fears_unheard = self._settings().election.arbiter is Arbiter.NONE
         for peer in peers:
@@ -91,12 +108,12 @@ class Stonith:
     def _is_witness(self, peer: PeerNews) -> bool:
         return any(m.name == peer.name and m.is_witness for m in self._settings().election.members)
 
-    def _is_confirmed(self, peer: PeerNews, asked_ns: int) -> bool:
+    def _is_confirmed(self, peer: PeerNews, told_ns: int) -> bool:
         """Tell whether the word still holds: it is fresh, and the member was not heard since."""
         said_ns = self._confirmed_ns.get(peer.name)
         if said_ns is None or boottime_ns() - said_ns >= CONFIRMED_FOR_NS:
             return False
-        return peer.heard_ms is None or asked_ns - peer.heard_ms * NS_PER_MS <= said_ns
+        return peer.heard_ms is None or told_ns - peer.heard_ms * NS_PER_MS <= said_ns
 
     def _run(self, peer: PeerNews, cancel: threading.Event) -> StepFault | None:
         settings = self._settings()

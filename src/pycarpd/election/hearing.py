@@ -12,6 +12,7 @@ from pycarpd.election.node import Fault, Node
 NAME_FAULT_INTERVALS = 10
 NAME_CLAIMS_CERTAIN = 3
 """So many adverts of another process under this node's name are no accident of a restart: it runs beside this one."""
+CLAIMS_PER_INTERVAL = 8
 UNPROVEN_EXTENSIONS_MAX = 3
 """How often a claim not yet proven fresh may put off a node's own: enough to prove it, too short for a replay."""
 
@@ -42,6 +43,8 @@ def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
         _on_report(node, event, now_ns)
     elif node.role is Role.BACKUP:
         _on_others_report(node, event, now_ns)
+    elif node.role is Role.PROMOTING and Flags.NO_MASTER in advert.flags:
+        _hasten_claim(node, now_ns)
     handover.on_advert(node, advert, now_ns)
     support.on_support(node, now_ns)
     roles.try_promotion(node, now_ns)
@@ -52,6 +55,12 @@ def _on_others_report(node: Node, event: AdvertHeard, now_ns: int) -> None:
         _await_resignation(node, event, now_ns)
     elif event.advert.role is Role.BACKUP and Flags.OPENS_TERM in event.advert.flags:
         _vote_ahead(node, event.advert, now_ns)
+
+
+def _hasten_claim(node: Node, now_ns: int) -> None:
+    """Repeat the claim soon: who has no master only now may have refused it, bound for a moment longer."""
+    if node.advert_due_ns is not None and not node.is_plan_started:
+        node.advert_due_ns = min(node.advert_due_ns, now_ns + node.settings.interval_ns // CLAIMS_PER_INTERVAL)
 
 
 def on_plain_advert(node: Node, event: PlainAdvertHeard, now_ns: int) -> None:

@@ -93,7 +93,7 @@ class Flags(IntFlag):
     SETTLED = 512
     """The sender's freshness is all that it has: its metalogger was stopped when the master was lost (settling)."""
     FREE = 1024
-    """The sender is bound by no promise that outlasts the one to the master that it follows."""
+    """The sender is bound by no promise that outlasts the one to the node that it follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -354,8 +354,7 @@ class Node:
 
     def has_no_master(self, now_ns: int) -> bool:
         """Tell whether this node would welcome an election: the answer to a pre-vote, said in each report."""
-        is_free = self.role is Role.BACKUP and not self.is_bound(now_ns)
-        return is_free and now_ns >= self.follow_until_ns
+        return self.role is Role.BACKUP and not self.is_bound(now_ns) and now_ns >= self.follow_until_ns
 
     def wants_master(self, now_ns: int) -> bool:
         """Tell whether this node asks a worse master to hand over (preempt).

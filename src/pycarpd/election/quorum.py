@@ -30,7 +30,7 @@ DRIFT_PPM = 1000
 PPM = 1_000_000
 NS_PER_MS = 1_000_000
 NEWS_HALF_INTERVALS = 3
-"""For so many halves of an interval a standby's report is news: it reports once in each interval."""
+"""A standby reports once in each interval: a report is taken for its newest for an interval and a half."""
 
 
 def stretched(duration_ns: int) -> int:
@@ -188,10 +188,13 @@ def may_open_term(node: Node, now_ns: int) -> bool:
 def _has_lost_it_too(node: Node, peer: Peer, lost: Peer | None, now_ns: int) -> bool:
     """Tell whether that standby has heard no more of the master that was lost than this node, as of an interval ago.
 
-    Its own wait ends with this node's then, unless another promise outlasts it, and what it will say need not be waited
-    for. Should it have heard the master meanwhile after all, it refuses its vote, and no candidate disturbs the master.
+    Its own wait ends with this node's then, and what it will say need not be waited for: not where another promise
+    outlasts it, nor where it has heard of a newer term, whose candidate it may have voted for. Should it have heard the
+    master meanwhile after all, it refuses its vote, and no candidate disturbs the master.
     """
     if lost is None or lost.advert is None or peer.advert is None or peer.advert.role is not Role.BACKUP:
+        return False
+    if peer.advert.term > lost.advert.term:
         return False
     is_news = now_ns - peer.heard_ns <= node.settings.interval_ns * NEWS_HALF_INTERVALS // 2
     is_level = peer.acknowledged(lost.member.node_id, lost.advert.nonce) == lost.advert.sequence

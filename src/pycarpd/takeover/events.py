@@ -86,7 +86,7 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class WriteJournal:
-    """Append these records and fsync before answering."""
+    """Append these records; they are on disk before the answer."""
 
     records: tuple[Record, ...]
 

@@ -3,11 +3,13 @@
 Theory of operation. A plan writes before each of its steps, and a takeover waits for every write. A file that grows
 costs a commit of the file system's journal each time; to write into blocks that are there costs one flush of the disk.
 So the file is made whole, with zeros behind its records; a plan's records go behind those of the plan before it, and
-when half of the room is used the file is made anew, after a plan's end, when nobody waits for it. What has no room
-makes the file longer, which is slower and no less safe.
+the file is made anew at a plan's end, once it holds a few of them. What has no room makes the file longer, which is
+slower and no less safe.
 
-Only zeros are ever written over. Whatever else lies behind the last whole line is what a crash, or a disk that refused,
-has left of a write that nobody was told of: the file is made anew without it before anything is appended.
+Only zeros are ever written over. Whatever else lies behind the last whole line is what a crash has left of a write that
+nobody was told of: the file is made anew without it before anything is appended. So it is after a write that the disk
+has refused, since the page cache may show what is not on it, and where the file was taken away or replaced: from the
+records that were acknowledged.
 """
 
 import logging
@@ -22,19 +24,19 @@ from pycarpd.takeover.step import STEPS_MAX, StepFault
 logger = logging.getLogger(__name__)
 
 FILE_BYTES = 65_536
-"""Room for some ten plans."""
+KEPT_BYTES = 8192
+"""More than that, some two plans, is not kept when a plan ends: an earlier version reads so far that it is enough."""
 _MODE = 0o600
 _FILE_BYTES_MAX = FILE_BYTES + (4 * STEPS_MAX + 4) * 65_536
 
 
 @dataclass(slots=True)
 class _Opened:
-    """The file while it is open: which one it is, where its lines end, and the records of its newest plan."""
+    """The file while it is open: which one it is, and where its lines end."""
 
     descriptor: int
     identity: tuple[int, int]
     end: int
-    records: tuple[Record, ...]
 
 
 class Journal:
@@ -43,6 +45,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._opened: _Opened | None = None
+        self._records: tuple[Record, ...] | None = None
+        """Those of the newest plan that are on disk; None until the file was looked at."""
 
     def write(self, records: tuple[Record, ...]) -> StepFault | None:
         """Put *records* on stable storage."""
@@ -50,10 +54,10 @@ class Journal:
             opened = self._open()
             self._append(opened, records)
         except OSError as error:
-            self.close()  # what lies there now is looked at before the next write
+            self._let_go()
             return StepFault("JOURNAL_NOT_WRITTEN", f"{self._path}: {error.strerror}")
-        if isinstance(records[-1], PlanClosed) and opened.end > FILE_BYTES // 2:
-            self._begin_anew(opened)
+        if isinstance(records[-1], PlanClosed) and opened.end > KEPT_BYTES:
+            self._begin_anew()
         return None
 
     def recover(self) -> OpenPlan | StepFault | None:
@@ -62,73 +66,74 @@ class Journal:
         The file is made ready to be written to where that can be done; where it cannot, write() will say so.
         """
         try:
-            return open_plan(self._open().records)
+            self._open()
         except OSError as refusal:
-            return self._read_only(refusal)
+            logger.warning("the journal cannot be made ready error=%s", refusal)
+        if self._records is not None:
+            return open_plan(self._records)
+        try:
+            return open_plan(self._look()[0])
+        except OSError as error:
+            return StepFault("JOURNAL_NOT_READ", f"{self._path}: {error.strerror}")
 
     def close(self) -> None:
-        """Let the file go; it is opened again by the next use."""
+        """Let the file go; the next use looks at it anew."""
+        self._let_go()
+        self._records = None
+
+    def _let_go(self) -> None:
         if self._opened is not None:
             os.close(self._opened.descriptor)
             self._opened = None
-
-    def _read_only(self, refusal: OSError) -> OpenPlan | StepFault | None:
-        logger.warning("the journal cannot be made ready error=%s", refusal)
-        try:
-            return open_plan(_newest(decode(self._read())[0]))
-        except OSError as error:
-            return StepFault("JOURNAL_NOT_READ", f"{self._path}: {error.strerror}")
 
     def _append(self, opened: _Opened, records: tuple[Record, ...]) -> None:
         data = b"".join(encode(record) for record in records)
         if os.pwrite(opened.descriptor, data, opened.end) != len(data):
             raise OSError(0, "a record was not written whole")
         opened.end += len(data)
-        opened.records = _newest((*opened.records, *records))
+        self._records = _newest((*(self._records or ()), *records))
 
-    def _begin_anew(self, opened: _Opened) -> None:
+    def _begin_anew(self) -> None:
         try:
-            self._make(opened.records)
-            self._open()
-        except OSError as error:  # the plan's end is on disk, and what comes next has room all the same
+            self._renew(self._records or ())
+        except OSError as error:  # the plan's end is on disk, and what comes next has room behind it
             logger.warning("the journal is not begun anew error=%s", error)
 
     def _open(self) -> _Opened:
-        """Return the file that has the name now, made anew unless there are only zeros behind its lines."""
+        """Return the file that has the name now: made anew unless only zeros stand behind what is known to be there."""
         try:
             identity = _identity(self._path.stat())
         except FileNotFoundError:
-            self._make(())
-            identity = _identity(self._path.stat())
+            identity = None
         if self._opened is not None and self._opened.identity == identity:
             return self._opened
-        self.close()
+        if self._records is not None:
+            return self._renew(self._records)
         records, end, is_ready = self._look()
-        if not is_ready:
-            end = self._make(records)
+        return self._use(records, end) if is_ready else self._renew(records)
+
+    def _renew(self, records: tuple[Record, ...]) -> _Opened:
+        """Replace the file by one with these records and zeros behind them, and use it."""
+        lines = b"".join(encode(record) for record in records)
+        write_durably(self._path, lines.ljust(FILE_BYTES, b"\0"), _MODE)
+        return self._use(records, len(lines))
+
+    def _use(self, records: tuple[Record, ...], end: int) -> _Opened:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_DSYNC | os.O_CLOEXEC)
-        self._opened = _Opened(descriptor, _identity(os.fstat(descriptor)), end, records)
+        self._let_go()
+        self._records = records
+        self._opened = _Opened(descriptor, _identity(os.fstat(descriptor)), end)
         return self._opened
 
     def _look(self) -> tuple[tuple[Record, ...], int, bool]:
         """Return the newest plan's records, where the lines end, and whether the file can be appended to."""
-        data = self._read()
-        records, end = decode(data)
-        return _newest(records), end, len(data) >= FILE_BYTES and not data[end:].strip(b"\0")
-
-    def _read(self) -> bytes:
-        """Return what the file holds, nothing where there is none."""
         try:
             with self._path.open("rb") as file:
-                return file.read(_FILE_BYTES_MAX)
+                data = file.read(_FILE_BYTES_MAX)
         except FileNotFoundError:
-            return b""
-
-    def _make(self, records: tuple[Record, ...]) -> int:
-        """Replace the file by one with these records and zeros behind them; returns where they end."""
-        lines = b"".join(encode(record) for record in records)
-        write_durably(self._path, lines.ljust(FILE_BYTES, b"\0"), _MODE)
-        return len(lines)
+            data = b""
+        records, end = decode(data)
+        return _newest(records), end, len(data) >= FILE_BYTES and not data[end:].strip(b"\0")
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The journal: one line a record, CRC-32 first, so that a torn line is told from a whole one.
 
 ``crc32 as 8 hex digits, space, JSON object, newline``. Reading stops at the first line that is not whole:
-what follows a torn line was never acknowledged to anybody, since every write is fsynced before the next
+what follows a torn line was never acknowledged to anybody, since every write is on disk before the next
 step begins. Several plans may stand behind each other; all but the last one have ended.
 """
 

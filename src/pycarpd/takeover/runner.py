@@ -1,7 +1,7 @@
 """The order of a takeover as a pure state machine: events in, commands out, nothing else.
 
 Theory of operation. A step is journalled as started before it runs and as done before the next one starts;
-both facts travel in one write, so a plan of n steps costs n+1 fsyncs. When a step fails, times out, or
+both facts travel in one write, so a plan of n steps waits n+1 times for the disk. When a step fails, times out, or
 somebody asks for an abort, the step in progress is cancelled and *waited for* (a thread cannot be killed,
 and undoing beside it would race it), then every started step is undone in reverse order. Steps marked
 REPORT never end a plan: their faults are carried along in the outcome. A plan whose undo could not be

@@ -28,6 +28,7 @@ class Site:
     arbiter: Arbiter = Arbiter.NONE
     body: str = ""
     has_command: bool = True
+    told: StatusNews | None = None
     stonith: Stonith = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,7 +45,9 @@ class Site:
         return replace(base, election=election, fence_command=command, fence_timeout_s=5)
 
     def news(self) -> StatusNews:
-        return status_news(role=Role.PROMOTING, peers=self.peers)
+        if self.told is None or self.told.peers != self.peers:
+            self.told = status_news(role=Role.PROMOTING, peers=self.peers)
+        return self.told
 
     def fence(self) -> StepFault | None:
         self.stonith.ask(self.peers)
@@ -70,8 +73,16 @@ def test_a_master_that_fell_silent_is_fenced(site: Site) -> None:
 
 
 def test_it_is_judged_by_what_the_promotion_was_asked_with(site: Site) -> None:
-    site.stonith.ask((DEAD,))
     site.peers = (replace(DEAD, heard_ms=0),)  # told a moment before the loss, and nothing since
+    site.stonith.ask((DEAD,))
+    assert site.stonith.fence(threading.Event()) is None
+    assert site.called() == ["--off meta2 192.0.2.12"]
+
+
+def test_what_was_told_since_counts_where_the_plan_had_to_wait(site: Site) -> None:
+    site.peers = (ALIVE,)
+    site.stonith.ask((ALIVE,))
+    site.peers = (DEAD, ALIVE)
     assert site.stonith.fence(threading.Event()) is None
     assert site.called() == ["--off meta2 192.0.2.12"]
 

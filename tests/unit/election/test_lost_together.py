@@ -19,6 +19,7 @@ LAST = 1000
 def lost_with(
     acknowledged: int,
     *,
+    term: int = 5,
     reports_until_ns: int = PROMISED_NS,
     role: Role = Role.BACKUP,
     flags: Flags = Flags.PROMOTABLE | Flags.FREE,
@@ -31,7 +32,7 @@ def lost_with(
     acks = (Ack(SECOND.node_id, MASTERS_NONCE, acknowledged),)
     while bench.now + INTERVAL < began + reports_until_ns:
         bench.wait(INTERVAL - 1 * MS)
-        bench.hear(role, 5, by=THIRD, acks=acks, flags=flags)
+        bench.hear(role, term, by=THIRD, acks=acks, flags=flags)
     bench.wait(began + PROMISED_NS - bench.now)
     return bench
 
@@ -68,6 +69,20 @@ def test_an_old_report_says_nothing() -> None:
 
 def test_who_is_bound_by_another_promise_is_waited_for() -> None:
     assert lost_with(LAST, flags=Flags.PROMOTABLE).role() is Role.BACKUP
+
+
+def test_who_has_heard_of_a_newer_term_and_may_follow_its_candidate_is_waited_for() -> None:
+    assert lost_with(LAST, term=6).role() is Role.BACKUP
+
+
+def test_a_claim_is_repeated_soon_for_a_standby_that_has_no_master_only_now() -> None:
+    bench = lost_with(LAST)
+    bench.wait(INTERVAL // 4)
+    assert not said(bench)
+    bench.hear(Role.BACKUP, 5, by=THIRD, flags=Flags.PROMOTABLE | Flags.NO_MASTER)
+    bench.wait(INTERVAL // 8)
+    (repeated,) = [effect.advert for effect in bench.got(fx.Send)]
+    assert repeated.role is Role.PROMOTING
 
 
 def test_a_standby_says_whether_a_promise_outlasts_the_one_to_its_master() -> None:

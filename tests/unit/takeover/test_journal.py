@@ -3,13 +3,14 @@
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycarpd.takeover.journal import FILE_BYTES, Journal
+from pycarpd.takeover.journal import FILE_BYTES, KEPT_BYTES, Journal
 from pycarpd.takeover.records import OpenPlan, PlanClosed, PlanOpened, Record, StepDone, StepStarted, encode, open_plan
 from pycarpd.takeover.step import StepFault
 
@@ -26,6 +27,22 @@ def lines(*records: Record) -> bytes:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal"
+
+
+@pytest.fixture(autouse=True)
+def closes_what_it_opens(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let go of every journal of the test: a process has one, which lives as long."""
+    journals: list[Journal] = []
+    begin = Journal.__init__
+
+    def noted(journal: Journal, path: Path) -> None:
+        begin(journal, path)
+        journals.append(journal)
+
+    monkeypatch.setattr(Journal, "__init__", noted)
+    yield
+    for journal in journals:
+        journal.close()
 
 
 def written(path: Path, *writes: tuple[Record, ...]) -> Journal:
@@ -61,17 +78,17 @@ def test_the_plan_behind_an_ended_one_is_the_one_that_counts(path: Path) -> None
     assert Journal(path).recover() == OpenPlan(second, ("c",), did_commit=False)
 
 
-def test_it_is_begun_anew_after_a_plan_when_half_of_the_room_is_used(path: Path) -> None:
+def test_it_is_begun_anew_after_a_plan_when_it_holds_a_few(path: Path) -> None:
     journal = Journal(path)
     made = set()
-    for number in range(2 * FILE_BYTES // len(lines(*BEGUN, *NEXT, *CLOSED))):
+    for number in range(2 * KEPT_BYTES // len(lines(*BEGUN, *NEXT, *CLOSED))):
         opened = PlanOpened(f"p{number}", "promote", OPENED.parameters)
         for records in ((opened, StepStarted("a")), NEXT, CLOSED):
             assert journal.write(records) is None
             made.add(path.stat().st_ino)
         assert Journal(path).recover() is None
     assert path.stat().st_size == FILE_BYTES
-    assert len(made) > 1
+    assert 1 < len(made) < 5
 
 
 def test_a_plan_longer_than_the_room_is_kept_whole(path: Path) -> None:
@@ -98,6 +115,49 @@ def test_a_file_that_was_taken_away_is_made_again(path: Path) -> None:
     journal = written(path, BEGUN, NEXT, CLOSED)
     path.unlink()
     assert journal.write(BEGUN) is None
+    assert Journal(path).recover() == OpenPlan(OPENED, ("a",), did_commit=False)
+
+
+def test_what_was_acknowledged_outlives_a_file_that_is_taken_away_or_replaced(path: Path) -> None:
+    journal = written(path, BEGUN)
+    path.unlink()
+    assert journal.write(NEXT) is None
+    assert Journal(path).recover() == OpenPlan(OPENED, ("a", "b"), did_commit=True)
+    other = path.with_name("other")
+    written(other, (PlanOpened("another", "demote", ()),))
+    other.rename(path)
+    assert journal.recover() == OpenPlan(OPENED, ("a", "b"), did_commit=True)
+    assert journal.write(CLOSED) is None
+    assert Journal(path).recover() is None
+
+
+def test_what_the_disk_refused_is_not_believed_though_it_can_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = written(path, BEGUN)
+    real = os.pwrite
+
+    def unsynced(descriptor: int, data: bytes, offset: int) -> int:
+        real(descriptor, data, offset)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", unsynced)
+        assert journal.write(NEXT) is not None
+    assert journal.recover() == OpenPlan(OPENED, ("a",), did_commit=False)
+    assert Journal(path).recover() == OpenPlan(OPENED, ("a",), did_commit=False)
+
+
+def test_a_full_disk_leaves_a_journal_that_can_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = written(path, BEGUN, tuple(StepStarted(f"step {number}") for number in range(KEPT_BYTES // 40)))
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("pycarpd.takeover.journal.write_durably", full)
+        assert journal.write(CLOSED) is None
+        assert journal.write(BEGUN) is None
     assert Journal(path).recover() == OpenPlan(OPENED, ("a",), did_commit=False)
 
 
