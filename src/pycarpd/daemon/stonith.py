@@ -61,7 +61,7 @@ class Stonith:
     def fence(self, cancel: threading.Event) -> StepFault | None:
         """See to it that everybody who has to be dead is; a fault names the first who may live still."""
         if self._asked is None:
-            return StepFault("NOT_FENCED", "nobody has told which of the other members are heard")
+            return StepFault("NOT_FENCED", "how the other members are heard is not known; the next attempt asks anew")
         told_ns, peers = self._newest(self._asked)
         for peer in self._suspects(peers):
             if self._is_confirmed(peer, told_ns):

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 FILE_BYTES = 65_536
 KEPT_BYTES = 8192
-"""More than that, some two plans, is not kept when a plan ends: an earlier version reads so far that it is enough."""
+"""A file that holds more when a plan ends, some two plans, is made anew: an earlier version reads 260 records only."""
 _MODE = 0o600
 _FILE_BYTES_MAX = FILE_BYTES + (4 * STEPS_MAX + 4) * 65_536
 

@@ -13,7 +13,7 @@ from pycarpd.daemon.channel import MESSAGE_BYTES_MAX, Channel, Closed, decode, e
 from pycarpd.daemon.connections import KEPT_MAX
 from pycarpd.election.model import PeerConnection, Persistent
 from pycarpd.invariant import InvariantError
-from tests.unit.daemon.values import status_news
+from tests.unit.daemon.values import peer_news, status_news
 
 KINDS = get_args(msg.Message)
 CONNECTIONS = tuple(PeerConnection(n.to_bytes(4, "big"), 65_535, 9421) for n in range(KEPT_MAX))
@@ -54,7 +54,12 @@ def test_every_class_of_the_protocol_is_one_of_the_kinds() -> None:
 def test_messages_cross_a_real_pair_in_order_and_never_wait(ends: tuple[Channel, Channel]) -> None:
     one, other = ends
     assert other.receive() is None
-    sent = [msg.AttachRequest(7), status_news(), msg.PromoteRequest(8, CONNECTIONS), msg.Goodbye()]
+    sent = [
+        msg.AttachRequest(7),
+        status_news(),
+        msg.PromoteRequest(8, CONNECTIONS, peers=(peer_news(),)),
+        msg.Goodbye(),
+    ]
     for message in sent:
         one.send(message)  # type: ignore[arg-type]  # the list's element type is the union's members
     assert drained(other) == sent
@@ -119,7 +124,8 @@ def test_an_essential_message_that_nobody_takes_closes_the_channel(
 
 
 def test_the_largest_request_fits_and_a_larger_message_is_a_bug() -> None:
-    assert len(encode(msg.PromoteRequest(2**63, CONNECTIONS))) < MESSAGE_BYTES_MAX
+    peers = (peer_news(name="n" * 64),) * 15
+    assert len(encode(msg.PromoteRequest(2**63, CONNECTIONS, peers=peers))) < MESSAGE_BYTES_MAX
     with pytest.raises(InvariantError):
         encode(msg.LogNews(logging.INFO, "x" * MESSAGE_BYTES_MAX))
 

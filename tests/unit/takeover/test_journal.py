@@ -52,6 +52,21 @@ def written(path: Path, *writes: tuple[Record, ...]) -> Journal:
     return journal
 
 
+def refused(
+    journal: Journal, records: tuple[Record, ...], seen: int, monkeypatch: pytest.MonkeyPatch
+) -> StepFault | None:
+    """Write to a disk that refuses, though *seen* bytes of it can be read afterwards."""
+    real = os.pwrite
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        real(descriptor, data[:seen], offset)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", pwrite)
+        return journal.write(records)
+
+
 def test_what_was_written_is_what_the_next_process_finds(path: Path) -> None:
     written(path, BEGUN, NEXT)
     assert Journal(path).recover() == OpenPlan(OPENED, ("a", "b"), did_commit=True)
@@ -135,15 +150,7 @@ def test_what_the_disk_refused_is_not_believed_though_it_can_be_read(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = written(path, BEGUN)
-    real = os.pwrite
-
-    def unsynced(descriptor: int, data: bytes, offset: int) -> int:
-        real(descriptor, data, offset)
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "pwrite", unsynced)
-        assert journal.write(NEXT) is not None
+    assert refused(journal, NEXT, len(lines(*NEXT)), monkeypatch) is not None
     assert journal.recover() == OpenPlan(OPENED, ("a",), did_commit=False)
     assert Journal(path).recover() == OpenPlan(OPENED, ("a",), did_commit=False)
 
@@ -151,13 +158,17 @@ def test_what_the_disk_refused_is_not_believed_though_it_can_be_read(
 def test_a_full_disk_leaves_a_journal_that_can_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = written(path, BEGUN, tuple(StepStarted(f"step {number}") for number in range(KEPT_BYTES // 40)))
 
-    def full(*_arguments: object) -> None:
+    refusals: list[object] = []
+
+    def full(*arguments: object) -> None:
+        refusals.append(arguments)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as broken:
         broken.setattr("pycarpd.takeover.journal.write_durably", full)
         assert journal.write(CLOSED) is None
         assert journal.write(BEGUN) is None
+    assert len(refusals) == 1
     assert Journal(path).recover() == OpenPlan(OPENED, ("a",), did_commit=False)
 
 
@@ -165,15 +176,7 @@ def test_a_write_that_the_disk_refuses_says_so_and_leaves_what_was_there(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = written(path, BEGUN)
-    real = os.pwrite
-
-    def torn(descriptor: int, data: bytes, offset: int) -> int:
-        real(descriptor, data[: len(data) // 2], offset)
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "pwrite", torn)
-        fault = journal.write(NEXT)
+    fault = refused(journal, NEXT, len(lines(*NEXT)) // 2, monkeypatch)
     assert fault == StepFault("JOURNAL_NOT_WRITTEN", f"{path}: Input/output error")
     assert Journal(path).recover() == OpenPlan(OPENED, ("a",), did_commit=False)
     assert journal.write((StepDone("a"), StepStarted("c"))) is None
