@@ -8,7 +8,7 @@ import gc
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pycarpd.election.elector import Elector
 from pycarpd.election.events import AdvertHeard, FreshnessKnown, LinkChanged, StatePersisted, TimeAdvanced, WorkerReady
@@ -59,7 +59,7 @@ class _Bench:
 
     def adverts(self, first: int) -> list[bytes]:
         """Return a batch of genuine adverts of the master, none heard before."""
-        numbered = (replace(self.advert, sequence=first + i) for i in range(BATCH))
+        numbered = (self.advert._replace(sequence=first + i) for i in range(BATCH))
         return [self.theirs.encode(each, self.source) for each in numbered]
 
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pycarpd"
 IMPURE = {"os", "time", "random", "socket", "logging", "asyncio", "secrets", "datetime", "threading", "subprocess"}
-ELECTION_NEEDS = {"collections", "dataclasses", "enum", "typing", "pycarpd"}
+ELECTION_NEEDS = {"collections", "dataclasses", "enum", "functools", "typing", "pycarpd"}
 WIRE_NEEDS = ELECTION_NEEDS | {"cryptography", "hashlib", "hmac", "re", "struct"}
 ROOMS = {"arbiter", "cli", "control", "daemon", "election", "linux", "moosefs", "sim", "takeover", "wire"}
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"

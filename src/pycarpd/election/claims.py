@@ -37,6 +37,19 @@ class Standing:
         return self.address < other.address
 
 
+def as_follower(advert: Advert, served_term: int, master_id: int) -> Reaction:
+    """Judge a member's claim (role PROMOTING or MASTER) for a node that claims nothing itself.
+
+    It compares nothing with its own: a follower hears a claim in each interval.
+    """
+    if advert.role is Role.MASTER:
+        is_outdated = advert.term < served_term
+    else:
+        is_in_place_restart = advert.node_id == master_id and advert.term == served_term
+        is_outdated = advert.term <= served_term and not is_in_place_restart
+    return Reaction.ASSERT if is_outdated else Reaction.FOLLOW
+
+
 def standing_of(advert: Advert, source: bytes) -> Standing:
     """Return a member's standing from its trailer."""
     return Standing((advert.demotion, 255 - advert.priority), source)
@@ -65,8 +78,9 @@ class Judge:
 
     def on_claim(self, advert: Advert, source: bytes) -> Reaction:
         """Judge a member's claim (role PROMOTING or MASTER)."""
-        if self._is_outdated(advert):
-            return Reaction.ASSERT
+        reaction = as_follower(advert, self.served_term, self.master_id)
+        if reaction is Reaction.ASSERT:
+            return reaction
         match self.role:
             case Role.MASTER:
                 return self._as_master(advert, source)
@@ -75,7 +89,7 @@ class Judge:
             case Role.SUSPENDED:
                 return self._while_suspended(advert, source)
             case _:
-                return Reaction.FOLLOW
+                return reaction
 
     def on_plain_claim(self, advert: PlainAdvert, source: bytes) -> Reaction:
         """Judge a ucarp host's claim: CARP's own rule, on (advbase, advskew) and address alone.
@@ -88,12 +102,6 @@ class Judge:
             return Reaction.FOLLOW
         theirs = plain_standing(advert.advbase, advert.advskew, source)
         return Reaction.YIELD if theirs.is_better_than(self.plain, self.tie_break) else Reaction.ASSERT
-
-    def _is_outdated(self, advert: Advert) -> bool:
-        if advert.role is Role.MASTER:
-            return advert.term < self.served_term
-        is_in_place_restart = advert.node_id == self.master_id and advert.term == self.served_term
-        return advert.term <= self.served_term and not is_in_place_restart
 
     def _as_master(self, advert: Advert, source: bytes) -> Reaction:
         if advert.role is Role.PROMOTING:

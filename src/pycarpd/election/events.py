@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from pycarpd.election.model import Advert, Freshness, Persistent, PlainAdvert
 
@@ -14,8 +15,7 @@ class OperatorCommand(Enum):
     RESUME = "resume"
 
 
-@dataclass(frozen=True, slots=True)
-class AdvertHeard:
+class AdvertHeard(NamedTuple):
     """An authenticated, fresh advert of a member; ``is_proven`` once the sender has echoed our nonce.
 
     ``received_ns`` is the kernel's receive time: a queued advert must not look younger than it is.

@@ -1,9 +1,7 @@
 """What an advert does to a node: who is followed, who is answered, to whom it gives way."""
 
-from dataclasses import replace
-
 from pycarpd.election import handover, lineage, quorum, roles, settling, support, timing
-from pycarpd.election.claims import Judge, Reaction, plain_standing, standing_of
+from pycarpd.election.claims import Judge, Reaction, as_follower, plain_standing, standing_of
 from pycarpd.election.effects import AnnounceVip, PreserveFiles
 from pycarpd.election.events import AdvertHeard, PlainAdvertHeard
 from pycarpd.election.model import Advert, Cause, Flags, Role
@@ -13,6 +11,8 @@ NAME_FAULT_INTERVALS = 10
 NAME_CLAIMS_CERTAIN = 3
 """So many adverts of another process under this node's name are no accident of a restart: it runs beside this one."""
 CLAIMS_PER_INTERVAL = 8
+CONTENDING = (Role.MASTER, Role.PROMOTING, Role.SUSPENDED)
+"""Who compares another's claim with its own."""
 UNPROVEN_EXTENSIONS_MAX = 3
 """How often a claim not yet proven fresh may put off a node's own: enough to prove it, too short for a replay."""
 
@@ -142,7 +142,7 @@ def _learn_terms(node: Node, advert: Advert) -> None:
 def _was_superseded(node: Node, advert: Advert) -> bool:
     """Tell whether the advert proves that a newer term than this node's claim has been served."""
     served = max(advert.served_term, advert.term if advert.role is Role.MASTER else 0)
-    return node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED) and served > node.claimed_term
+    return served > node.claimed_term and node.role in CONTENDING
 
 
 def _on_resignation(node: Node, advert: Advert, now_ns: int) -> None:
@@ -163,7 +163,11 @@ def _await_resignation(node: Node, event: AdvertHeard, now_ns: int) -> None:
 
 def _on_claim(node: Node, event: AdvertHeard, now_ns: int) -> None:
     advert = event.advert
-    match _judge(node, now_ns).on_claim(advert, event.source):
+    if node.role in CONTENDING:
+        reaction = _judge(node, now_ns).on_claim(advert, event.source)
+    else:
+        reaction = as_follower(advert, node.persistent.served_term, node.master_id)
+    match reaction:
         case Reaction.YIELD:
             successor = advert.node_id if advert.role is Role.MASTER else 0
             roles.demote(node, Cause.OUTRANKED, now_ns, successor)
@@ -267,7 +271,7 @@ def _vote_ahead(node: Node, advert: Advert, now_ns: int) -> None:
 
     This node's own turn comes when the claim has had the time to.
     """
-    claim = replace(advert, role=Role.PROMOTING, term=advert.term + 1)
+    claim = advert._replace(role=Role.PROMOTING, term=advert.term + 1)
     if node.settings.asks_arbiter or not node.has_no_master(now_ns) or not quorum.may_vote_for(node, claim, now_ns):
         return
     node.persist(term=max(node.persistent.term, claim.term), vote_term=claim.term, vote_for=claim.node_id)
@@ -314,6 +318,6 @@ def on_name_claimed(node: Node, now_ns: int) -> None:
     node.name_deadline_ns = now_ns + NAME_FAULT_INTERVALS * node.settings.interval_ns
     node.faults.add(Fault.NAME)
     node.name_claims += 1
-    if node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED) and node.name_claims >= NAME_CLAIMS_CERTAIN:
+    if node.role in CONTENDING and node.name_claims >= NAME_CLAIMS_CERTAIN:
         roles.demote(node, Cause.DUPLICATE_NAME, now_ns)
     roles.settle_faults(node, now_ns)

@@ -6,11 +6,11 @@ This is the Elector's memory, not its judgement; see elector.py for what the ele
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pycarpd.election import claims, timing
 from pycarpd.election.effects import AttachVip, DetachVip, Effect, Persist, ReleaseTerm, RenewLease, Send, Transition
-from pycarpd.election.model import Advert, Cause, Flags, Freshness, Handover, Persistent, Role
+from pycarpd.election.model import Advert, Cause, Flags, Freshness, Handover, Persistent, Role, flags_of
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
 from pycarpd.election.settled import Settled
@@ -32,6 +32,7 @@ OLD_NEWS = "its files make room for those of a new master"
 HANDOVER_REPEAT_NS = 50_000_000
 RESIGN_REPEATS = 3
 """A resignation is said three times, since a multicast may be lost."""
+FLAGS_TOLD = tuple(flag for flag in Flags if flag is not Flags.HAS_FILES)  # which is told beside the advert
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,7 @@ class Fault(Enum):
     NAME = "another node uses this node's name"
 
 
-@dataclass(frozen=True, slots=True)
-class SentAdvert:
+class SentAdvert(NamedTuple):
     """One of this node's own adverts; ``lease_ns`` is what it asked for, 0 for a report."""
 
     sequence: int
@@ -271,11 +271,11 @@ class Node:
         """
         if self.settings.majority == 1:
             return self.hold_ns if self.role is Role.MASTER else 0
-        may_ask = not self.settings.asks_arbiter and self.hears_majority(now_ns)
-        if self.role.claims or (self.role is Role.SUSPENDED and may_ask):
-            lease_ns = min(self.silence_ns() + self.hold_ns, self.settings.hold_max_ns)
-            return lease_ns // timing.NS_PER_MS * timing.NS_PER_MS
-        return 0
+        is_asking = self.role is Role.SUSPENDED and not self.settings.asks_arbiter and self.hears_majority(now_ns)
+        if not (self.role.claims or is_asking):
+            return 0
+        lease_ns = min(self.silence_ns() + self.hold_ns, self.settings.hold_max_ns)
+        return lease_ns // timing.NS_PER_MS * timing.NS_PER_MS
 
     def hears_majority(self, now_ns: int) -> bool:
         """Tell whether a majority, this node included, was heard as lately as a lease lasts."""
@@ -334,19 +334,19 @@ class Node:
         return self.durable.vote if self.durable.vote == self.persistent.vote else (0, 0)
 
     def _flags(self, now_ns: int, *, is_resigning: bool) -> Flags:
-        told = (
-            (Flags.CAN_SPLIT, self.settings.majority == 1),
-            (Flags.PROMOTABLE, not self.objection),
-            (Flags.NO_MASTER, self.has_no_master(now_ns)),
-            (Flags.PAUSED, self.is_paused),
-            (Flags.WITNESS, self.settings.me.is_witness),
-            (Flags.RESIGNED, is_resigning),
-            (Flags.WANTS_MASTER, self.wants_master(now_ns)),
-            (Flags.OPENS_TERM, self.opens_term),
-            (Flags.SETTLED, self.settled.is_settled),
-            (Flags.FREE, self.settings.counts_votes and self.promise_until_ns <= self.follow_until_ns),
+        is_so = (  # in the order of FLAGS_TOLD
+            not self.objection,
+            self.is_paused,
+            self.settings.me.is_witness,
+            is_resigning,
+            self.wants_master(now_ns),
+            self.settings.majority == 1,
+            self.has_no_master(now_ns),
+            self.opens_term,
+            self.settled.is_settled,
+            self.settings.counts_votes and self.promise_until_ns <= self.follow_until_ns,
         )
-        return Flags(sum(flag.value for flag, is_so in told if is_so))
+        return flags_of(sum([flag for flag, is_said in zip(FLAGS_TOLD, is_so, strict=True) if is_said]))
 
     def is_bound(self, now_ns: int) -> bool:
         """Tell whether this node has promised its vote to somebody for longer than until now."""

@@ -85,11 +85,8 @@ class PeerTable:
 
     def acks(self) -> tuple[Ack, ...]:
         """Return what the next advert acknowledges: the newest advert of each member heard so far."""
-        return tuple(
-            Ack(p.advert.node_id, p.advert.nonce, p.advert.sequence)
-            for p in self._peers.values()
-            if p.advert is not None
-        )
+        heard = [peer.advert for peer in self._peers.values() if peer.advert is not None]
+        return tuple([Ack(advert.node_id, advert.nonce, advert.sequence) for advert in heard])
 
     def live(self, now_ns: int, horizon_ns: int) -> tuple[Peer, ...]:
         """Return the proven peers heard within the horizon."""

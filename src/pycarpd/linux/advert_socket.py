@@ -8,8 +8,8 @@ datagram sent is the member's own, because the receivers' digest covers it.
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from pycarpd.invariant import InvariantError, invariant
 from pycarpd.linux.bpf import AdvertShape, advert_filter, attach_filter
@@ -60,8 +60,7 @@ _SEND_RESULTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Datagram:
+class Datagram(NamedTuple):
     """One received datagram without its IP header; ``source`` is packed, ``received_ns`` CLOCK_BOOTTIME."""
 
     payload: bytes

@@ -39,7 +39,7 @@ class Dialect(Enum):
 def _without_lineage(advert: Advert) -> Advert:
     if advert.freshness is None:
         return advert
-    return replace(advert, freshness=replace(advert.freshness, lineage=None), branch=None, older=())
+    return advert._replace(freshness=replace(advert.freshness, lineage=None), branch=None, older=())
 
 
 def _with_more(payload: bytes, encoder: Encoder, source: bytes) -> bytes:

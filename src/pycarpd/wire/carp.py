@@ -19,10 +19,10 @@ The digest covers neither advskew nor advbase: who needs them authenticated read
 
 import hmac
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pycarpd.invariant import invariant
+from pycarpd.wire.mac import Schedule
 
 CARP_LENGTH: Final = 36
 VERSION_AND_TYPE: Final = 0x21
@@ -38,9 +38,8 @@ _CHECKSUM_AT = 6
 _COUNTER = struct.Struct(">Q")
 
 
-@dataclass(frozen=True, slots=True)
-class CarpHeader:
-    """The fields of a CARP header whose version, type and authlen have been checked."""
+class CarpHeader(NamedTuple):
+    """The fields of a CARP header whose version, type and authlen have been checked; each datagram has one."""
 
     vhid: int
     advbase: int
@@ -56,17 +55,15 @@ class CarpSigner:
     *key* is a ucarp password or a key of that role; *virtual_address* is the one packed address it covers.
     """
 
-    __slots__ = ("_prepared",)
+    __slots__ = ("_schedule",)
 
     def __init__(self, key: bytes, vhid: int, virtual_address: bytes) -> None:
         invariant(0 < vhid < 256, "a VHID is 1..255")  # noqa: PLR2004 (a byte)
-        self._prepared = hmac.new(key, bytes((2, 1, vhid)) + virtual_address, "sha1")
+        self._schedule = Schedule(key, "sha1", bytes((2, 1, vhid)) + virtual_address)
 
     def digest(self, counter: int) -> bytes:
         """Return the 20 bytes for *counter* (64 bits)."""
-        mac = self._prepared.copy()
-        mac.update(_COUNTER.pack(counter))
-        return mac.digest()
+        return self._schedule.mac(_COUNTER.pack(counter))
 
     def is_genuine(self, header: CarpHeader) -> bool:
         """Tell, in constant time, whether the header's digest is ours."""

@@ -1,12 +1,12 @@
 """From an Advert to the bytes of a datagram, and the settings that both directions share."""
 
-import hmac
 from dataclasses import dataclass, field
 
 from pycarpd.election.model import Advert, Flags, Member
 from pycarpd.invariant import invariant
 from pycarpd.wire import carp, trailer
 from pycarpd.wire.keys import Key, KeyRing
+from pycarpd.wire.mac import Schedule
 
 MEMBERS_MAX = trailer.ACKS_MAX + 1
 """A node acknowledges all others in each of its adverts."""
@@ -53,13 +53,13 @@ class CodecSettings:
 class Encoder:
     """Makes datagrams of this node's adverts, signed with the key ring's sending key. It keeps no state."""
 
-    __slots__ = ("_key_id", "_own_node_id", "_prepared", "_signer", "_vhid")
+    __slots__ = ("_key_id", "_own_node_id", "_schedule", "_signer", "_vhid")
 
     def __init__(self, settings: CodecSettings) -> None:
         key = settings.keyring.sending
         self._key_id = key.key_id
         self._own_node_id = settings.own_node_id
-        self._prepared = hmac.new(key.trailer_key, digestmod="sha256")
+        self._schedule = Schedule(key.trailer_key, "sha256")
         self._signer = settings.carp_signer(key)
         self._vhid = settings.vhid
 
@@ -76,10 +76,7 @@ class Encoder:
 
     def sign(self, body: bytearray, source: bytes) -> bytes:
         """Return a CARP header and trailer with the MAC that goes behind them."""
-        mac = self._prepared.copy()
-        mac.update(source)
-        mac.update(body)
-        return bytes(body) + mac.digest()
+        return bytes(body) + self._schedule.mac(body, source)
 
     def _header(self, advert: Advert) -> carp.CarpHeader:
         counter = trailer.counter_of(advert.epoch, advert.sequence)

@@ -17,13 +17,13 @@ Rules:
 
 import hmac
 from collections import OrderedDict, deque
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pycarpd.election.model import Ack, Advert, Member, PlainAdvert
 from pycarpd.wire import carp, trailer
 from pycarpd.wire.codec import CodecSettings
 from pycarpd.wire.keys import Key, KeyRing
+from pycarpd.wire.mac import Schedule
 from pycarpd.wire.replay import WINDOW, ReplayWindow
 from pycarpd.wire.verdict import Verdict
 
@@ -34,8 +34,7 @@ _TTL = 255
 _U32 = 0xFFFF_FFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """The verdict on a datagram; the advert is there for ACCEPTED and UNPROVEN only."""
 
     verdict: Verdict
@@ -48,17 +47,15 @@ _REFUSED = tuple(map(Received, Verdict))
 class _Verifier:
     """One key of the ring with its schedules prepared."""
 
-    __slots__ = ("_prepared", "signer")
+    __slots__ = ("_schedule", "signer")
 
     def __init__(self, key: Key, settings: CodecSettings) -> None:
-        self._prepared = hmac.new(key.trailer_key, digestmod="sha256")
+        self._schedule = Schedule(key.trailer_key, "sha256")
         self.signer = settings.carp_signer(key)
 
     def is_genuine(self, payload: bytes | memoryview, source: bytes) -> bool:
-        mac = self._prepared.copy()
-        mac.update(source)
-        mac.update(payload[: -trailer.MAC_LENGTH])
-        return hmac.compare_digest(mac.digest(), payload[-trailer.MAC_LENGTH :])
+        mac = self._schedule.mac(payload[: -trailer.MAC_LENGTH], source)
+        return hmac.compare_digest(mac, payload[-trailer.MAC_LENGTH :])
 
 
 class _Peer:

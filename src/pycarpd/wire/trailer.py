@@ -38,21 +38,7 @@ byte  size  field (offsets from the first byte after the CARP header)
 last  32    HMAC-SHA256 over source address, CARP header and the trailer up to here
 ====  ====  ==========================================================================================
 
-Extension type 2 tells the lineage of the sender's files, 24 bytes: lineage (8), and for a MASTER the lineage (8) and
-version (8) at which it left the one before, both 0 where they are not known. It goes with a known freshness; an advert
-without it is of a version that compares metadata by their version alone.
-
-Extension type 3 speaks of a planned handover, 16 bytes: node id (8), metadata version (8). Of a MASTER: its successor
-and the version at which its clients are held; of its resignation: who goes first; of a BACKUP: the master that it
-answers and the version that its files prove, 0 if none.
-
-Extension type 4 is the digest of the sender's mfsexports.cfg (8), where it has one.
-
-Extension type 5 tells of a MASTER where up to 7 lineages before its own began, newest first, 16 bytes each: the lineage
-that was left (8) and the version (8).
-
-Extension type 1 names up to 120 connections of the master's, 8 bytes each: IPv4 address (4), port (2), service
-port (2).
+What the extensions say stands in extensions.py.
 
 A reader takes any revision of its generation: it skips extensions of unknown types, ignores unknown flags and the
 bytes said to be ignored. What an older reader must not misunderstand needs a new generation.
@@ -65,8 +51,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from pycarpd.election.model import OLDER_MAX, Ack, Advert, Branch, Flags, Freshness, Handover, PeerConnection, Role
+from pycarpd.election.model import Ack, Advert, Flags, Freshness, PeerConnection, Role, flags_of
 from pycarpd.invariant import InvariantError, invariant
+from pycarpd.wire import extensions
 from pycarpd.wire.carp import CARP_LENGTH, RESIGN, CarpHeader
 from pycarpd.wire.verdict import Verdict
 
@@ -77,30 +64,17 @@ GENERATION: Final = 0
 REVISION: Final = 1
 MAC_LENGTH: Final = 32
 ACKS_MAX: Final = 15
-CONNECTIONS_MAX: Final = 120
-IPV4_LENGTH: Final = 4
 PAYLOAD_MAX: Final = 1452
 """The longest CARP header with trailer: ucarp captures 1500 bytes of a frame, of which 34 come before."""
 
 _FIXED = struct.Struct(">HBBHBBQQQQQQIIQQQIIHHQQQB3x")
 _HEAD = struct.Struct(">HBBH")
 _ACK = struct.Struct(">QQQ")
-_EXTENSION = struct.Struct(">HH")
-_CONNECTION = struct.Struct(">4sHH")
 _ACK_COUNT_AT = CARP_LENGTH + 124
 _BODY_AT = CARP_LENGTH + _FIXED.size
 SHORTEST: Final = _BODY_AT + MAC_LENGTH
 """The shortest CARP header with trailer, in bytes."""
 
-_LINEAGE = struct.Struct(">QQQ")
-_HANDOVER = struct.Struct(">QQ")
-_CONNECTIONS_TYPE = 1
-_LINEAGE_TYPE = 2
-_HANDOVER_TYPE = 3
-_EXPORTS = struct.Struct(">Q")
-_EXPORTS_TYPE = 4
-_BRANCH = struct.Struct(">QQ")
-_OLDER_TYPE = 5
 _FRESHNESS_KNOWN = 0x8000
 _FLAGS_KNOWN = sum(Flags)
 _NEVER = 0xFFFF_FFFF
@@ -130,9 +104,7 @@ def counter_of(epoch: int, sequence: int) -> int:
 
 def connections_max(ack_count: int) -> int:
     """Return how many connections fit into an advert with so many acks."""
-    others = 4 * _EXTENSION.size + _LINEAGE.size + _HANDOVER.size + _EXPORTS.size + OLDER_MAX * _BRANCH.size
-    room = PAYLOAD_MAX - SHORTEST - ack_count * _ACK.size - others - _EXTENSION.size
-    return min(CONNECTIONS_MAX, room // _CONNECTION.size)
+    return extensions.connections_max(PAYLOAD_MAX - SHORTEST - ack_count * _ACK.size)
 
 
 def key_id_of(payload: bytes | memoryview) -> int:
@@ -161,10 +133,10 @@ def read(payload: bytes | memoryview, header: CarpHeader) -> Advert | None:
     role, priority, node_id, epoch, sequence, nonce, term, served_term, interval_us, hold_ms = fields[4:14]
     flags, demotion, vote_term, vote_for, config_digest, ack_count = fields[19:]
     extensions_at = _BODY_AT + ack_count * _ACK.size
-    extensions = _read_extensions(payload, extensions_at)
+    told = extensions.read(bytes(payload[extensions_at:-MAC_LENGTH]))
     resigned = bool(flags & _RESIGNED)
     if (
-        extensions is None
+        told is None
         or role >= len(_ROLES)
         or header.counter != counter_of(epoch, sequence)
         or resigned != (header.advbase == header.advskew == RESIGN)
@@ -182,19 +154,19 @@ def read(payload: bytes | memoryview, header: CarpHeader) -> Advert | None:
         hold_ms=hold_ms,
         priority=priority,
         demotion=demotion,
-        flags=Flags(flags & _FLAGS_KNOWN),
-        freshness=_read_freshness(fields[14:19], extensions) if flags & _FRESHNESS_KNOWN else None,
+        flags=flags_of(flags & _FLAGS_KNOWN),
+        freshness=_read_freshness(fields[14:19], told.lineage) if flags & _FRESHNESS_KNOWN else None,
         vote_term=vote_term,
         vote_for=vote_for,
         config_digest=config_digest,
-        acks=tuple(Ack(*ack) for ack in _ACK.iter_unpack(payload[_BODY_AT:extensions_at])),
+        acks=tuple(map(Ack._make, _ACK.iter_unpack(payload[_BODY_AT:extensions_at]))),
         advbase=header.advbase,
         advskew=header.advskew,
-        connections=extensions.connections,
-        branch=Branch(*extensions.branch) if extensions.branch[1] else None,
-        older=extensions.older,
-        handover=extensions.handover,
-        exports_digest=extensions.exports_digest,
+        connections=told.connections,
+        branch=told.branch,
+        older=told.older,
+        handover=told.handover,
+        exports_digest=told.exports_digest,
     )
 
 
@@ -208,14 +180,15 @@ def write(advert: Advert, key_id: int, beside: Beside = NOTHING_BESIDE) -> bytea
     """
     invariant(len(advert.acks) <= ACKS_MAX, "an advert has room for 15 acks")
     try:
-        acks = b"".join(_ACK.pack(ack.node_id, ack.nonce, ack.sequence) for ack in advert.acks)
-        extensions = _extensions(advert, beside)
-        length = _FIXED.size + len(acks) + len(extensions) + MAC_LENGTH
+        acks = b"".join([_ACK.pack(*ack) for ack in advert.acks])
+        most = connections_max(len(advert.acks))
+        told = extensions.write(advert, beside.connections, beside.exports_digest, most)
+        length = _FIXED.size + len(acks) + len(told) + MAC_LENGTH
         flags = advert.flags.value | (_HAS_FILES if beside.has_files else 0)
         fixed = _fixed(advert, key_id, length, flags)
     except struct.error as error:
         raise InvariantError(f"an advert's value does not fit its field: {error}") from error
-    return bytearray().join((bytes(CARP_LENGTH), fixed, acks, extensions))
+    return bytearray().join((bytes(CARP_LENGTH), fixed, acks, told))
 
 
 def _fixed(advert: Advert, key_id: int, trailer_length: int, flags: int) -> bytes:
@@ -257,104 +230,7 @@ def _freshness_fields(freshness: Freshness | None) -> tuple[int, int, int, int, 
     )
 
 
-def _read_freshness(fields: tuple[int, ...], extensions: "_Extensions") -> Freshness:
+def _read_freshness(fields: tuple[int, ...], lineage: int | None) -> Freshness:
     metaid, version, proved_version, drill_age_s, age_ms = fields
     drill = None if drill_age_s == _NEVER else drill_age_s
-    return Freshness(metaid, version, proved_version, drill, age_ms, extensions.lineage)
-
-
-def _extensions(advert: Advert, beside: Beside) -> bytes:
-    connections = (beside.connections or advert.connections)[: connections_max(len(advert.acks))]
-    exports_digest = beside.exports_digest or advert.exports_digest
-    own = _lineage_extension(advert) + _handover_extension(advert) + _exports_extension(exports_digest)
-    return own + _older_extension(advert) + _connections_extension(connections)
-
-
-def _exports_extension(digest: int) -> bytes:
-    if not digest:
-        return b""
-    return _EXTENSION.pack(_EXPORTS_TYPE, _EXPORTS.size) + _EXPORTS.pack(digest)
-
-
-def _older_extension(advert: Advert) -> bytes:
-    value = b"".join(_BRANCH.pack(each.lineage, each.version) for each in advert.older[:OLDER_MAX])
-    return _EXTENSION.pack(_OLDER_TYPE, len(value)) + value if value else b""
-
-
-def _handover_extension(advert: Advert) -> bytes:
-    if advert.handover is None:
-        return b""
-    value = _HANDOVER.pack(advert.handover.node_id, advert.handover.version)
-    return _EXTENSION.pack(_HANDOVER_TYPE, len(value)) + value
-
-
-def _lineage_extension(advert: Advert) -> bytes:
-    if advert.freshness is None or advert.freshness.lineage is None:
-        return b""
-    branch = advert.branch or Branch(0, 0)
-    value = _LINEAGE.pack(advert.freshness.lineage, branch.lineage, branch.version)
-    return _EXTENSION.pack(_LINEAGE_TYPE, len(value)) + value
-
-
-def _connections_extension(connections: tuple[PeerConnection, ...]) -> bytes:
-    if not connections:
-        return b""
-    invariant(all(len(one.address) == IPV4_LENGTH for one in connections), "a connection's address is IPv4")
-    value = b"".join(_CONNECTION.pack(one.address, one.port, one.service_port) for one in connections)
-    return _EXTENSION.pack(_CONNECTIONS_TYPE, len(value)) + value
-
-
-@dataclass(slots=True)
-class _Extensions:
-    """What the extensions of one advert say, as far as they are understood here."""
-
-    connections: tuple[PeerConnection, ...] = ()
-    lineage: int | None = None
-    branch: tuple[int, int] = (0, 0)
-    handover: Handover | None = None
-    exports_digest: int = 0
-    older: tuple[Branch, ...] = ()
-
-    def take(self, kind: int, value: bytes | memoryview) -> bool:
-        """Take one in; False if it is malformed or comes twice."""
-        if kind == _CONNECTIONS_TYPE:
-            if self.connections or not value or len(value) % _CONNECTION.size:
-                return False
-            self.connections = tuple(PeerConnection(*fields) for fields in _CONNECTION.iter_unpack(value))
-            return len(self.connections) <= CONNECTIONS_MAX
-        if kind == _LINEAGE_TYPE:
-            if self.lineage is not None or len(value) != _LINEAGE.size:
-                return False
-            self.lineage, *branch = _LINEAGE.unpack(value)
-            self.branch = (branch[0], branch[1])
-        if kind == _HANDOVER_TYPE:
-            if self.handover is not None or len(value) != _HANDOVER.size:
-                return False
-            self.handover = Handover(*_HANDOVER.unpack(value))
-        return self._take_later(kind, value)
-
-    def _take_later(self, kind: int, value: bytes | memoryview) -> bool:
-        if kind == _OLDER_TYPE:
-            if self.older or not value or len(value) % _BRANCH.size or len(value) > OLDER_MAX * _BRANCH.size:
-                return False
-            self.older = tuple(Branch(*fields) for fields in _BRANCH.iter_unpack(value))
-        if kind == _EXPORTS_TYPE:
-            if self.exports_digest or len(value) != _EXPORTS.size:
-                return False
-            (self.exports_digest,) = _EXPORTS.unpack(value)
-        return True
-
-
-def _read_extensions(payload: bytes | memoryview, position: int) -> _Extensions | None:
-    """Return what the extensions from *position* on say, or None if they are malformed."""
-    end = len(payload) - MAC_LENGTH
-    found = _Extensions()
-    while position < end:
-        value_at = position + _EXTENSION.size
-        if value_at > end:
-            return None
-        kind, length = _EXTENSION.unpack_from(payload, position)
-        position = value_at + length
-        if position > end or not found.take(kind, payload[value_at:position]):
-            return None
-    return found
+    return Freshness(metaid, version, proved_version, drill, age_ms, lineage)

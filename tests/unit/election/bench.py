@@ -78,7 +78,7 @@ def advert(role: Role, term: int, *, by: Member = SECOND, **changes: Any) -> Adv
         advbase=1,
         advskew=126,
     )
-    return replace(usual, **changes)
+    return usual._replace(**changes)
 
 
 class Bench:

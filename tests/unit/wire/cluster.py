@@ -1,6 +1,6 @@
 """A cluster of three nodes for tests of the wire: their settings, adverts and datagrams."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pycarpd.election.model import Ack, Advert, Flags, Freshness, Member, PeerConnection, Role
@@ -67,7 +67,7 @@ def advert(own: Member = META2, sequence: int = 1, **changes: Any) -> Advert:
         advbase=1,
         advskew=100,
     )
-    return replace(usual, **changes)
+    return usual._replace(**changes)
 
 
 FULL = advert(

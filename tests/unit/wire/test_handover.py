@@ -1,7 +1,5 @@
 """What an advert says of a handover, against the independent encoder and decoder."""
 
-from dataclasses import replace
-
 import pytest
 
 from pycarpd.election.model import Advert, Handover
@@ -28,7 +26,7 @@ def heard(*extensions: Extension) -> tuple[Verdict, Handover | None]:
 
 
 def test_the_independent_decoder_finds_the_extension() -> None:
-    payload = datagram(replace(FULL, handover=Handover(META1.node_id, 1000)))
+    payload = datagram(FULL._replace(handover=Handover(META1.node_id, 1000)))
     values = [each.value for each in Carp(payload)[Trailer].extensions if each.kind == KIND]
     assert values == [VALUE]
 

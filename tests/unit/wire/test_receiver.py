@@ -80,7 +80,7 @@ def test_a_new_epoch_begins_anew_and_ends_the_old_one() -> None:
     assert host.hear(datagram(reborn)).verdict is Verdict.UNPROVEN
     assert host.receiver.acks() == (Ack(META2.node_id, 99, 1),)
     assert host.hear(datagram(advert(sequence=501))).verdict is Verdict.STALE_EPOCH
-    assert host.hear(datagram(replace(reborn, sequence=2, acks=ECHO))).verdict is Verdict.ACCEPTED
+    assert host.hear(datagram(reborn._replace(sequence=2, acks=ECHO))).verdict is Verdict.ACCEPTED
 
 
 def test_an_epoch_has_one_nonce() -> None:
@@ -201,7 +201,7 @@ def test_a_recording_of_our_earlier_life_is_not_another_node() -> None:
     host = Host(epoch=7)
     earlier = advert(META1, epoch=6, nonce=1, acks=())
     assert host.hear(datagram(earlier, settings(META1)), META1.address).verdict is Verdict.STALE_EPOCH
-    answering = replace(earlier, sequence=2, acks=ECHO)
+    answering = earlier._replace(sequence=2, acks=ECHO)
     assert host.hear(datagram(answering, settings(META1)), META1.address).verdict is Verdict.OWN_NAME
 
 

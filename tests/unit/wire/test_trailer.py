@@ -1,6 +1,5 @@
 """The trailer against a fixed vector and against an independent decoder."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,7 +216,7 @@ def test_a_tail_of_an_extension_header_is_refused() -> None:
 
 
 def test_the_counter_must_be_the_sequence() -> None:
-    said = trailer.write(replace(FULL, sequence=2), KEYS.key_id)
+    said = trailer.write(FULL._replace(sequence=2), KEYS.key_id)
     other = datagram(FULL)
     body = other[:36] + bytes(said[36:])
     spliced = body + trailer_mac(KEYS, META2.address, body + bytes(32))
