@@ -8,7 +8,7 @@ import gc
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pycarpd.election.elector import Elector
 from pycarpd.election.events import AdvertHeard, FreshnessKnown, LinkChanged, StatePersisted, TimeAdvanced, WorkerReady
@@ -46,6 +46,9 @@ class Figure:
     median_us: float
     p99_us: float
     rounds: int
+    samples_us: tuple[float, ...] = ()
+    """Of each batch, in rising order."""
+    kind: str = field(default="part")
 
 
 @dataclass(slots=True)
@@ -108,7 +111,8 @@ def _each_us(began_ns: int) -> float:
 
 def _figure(name: str, samples: list[float]) -> Figure:
     ordered = sorted(samples)
-    return Figure(name, statistics.median(ordered), ordered[int(0.99 * (len(ordered) - 1))], len(ordered))
+    worst = ordered[int(0.99 * (len(ordered) - 1))]
+    return Figure(name, statistics.median(ordered), worst, len(ordered), tuple(round(each, 2) for each in ordered))
 
 
 def _bench() -> _Bench:

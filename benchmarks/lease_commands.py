@@ -14,6 +14,8 @@ from rich.table import Table
 
 from benchmarks.fence import Closing, Cost, measure_closing, measure_cost
 from benchmarks.jitter import BUCKETS_MS, INTERVAL_MS, Result, measure
+from benchmarks.results import Raw, raw_path, write_records
+from benchmarks.stand import machine
 from netns.commands import LaboratoryError
 from netns.owner import Owner, reap
 
@@ -45,7 +47,7 @@ def jitter(
     minutes: Annotated[float, typer.Option(min=0.1, max=120, help="How long.")] = 10,
     profile: Annotated[str, typer.Option(help="default or fast.")] = "default",
     hogs: Annotated[int, typer.Option(min=0, max=64, help="Busy loops that run all the while.")] = 4,
-    as_json: JsonOption = None,
+    as_json: Raw = None,
 ) -> None:
     """Count false takeovers of pycarpd and keepalived, side by side on a busy machine at the same interval."""
     if profile not in INTERVAL_MS:
@@ -63,7 +65,8 @@ def jitter(
     except LaboratoryError as error:
         raise typer.Exit(_failed(str(error))) from None
     Console().print(_counts_table(results), _lateness_table(results))
-    _write(as_json, [asdict(result) for result in results])
+    conditions: dict[str, Any] = {"kind": "machine", **machine()}
+    write_records(raw_path(as_json, "jitter"), [conditions, *map(asdict, results)])
     raise typer.Exit(1 if any(r.who == "pycarpd" and r.takeovers for r in results) else 0)
 
 

@@ -16,6 +16,7 @@ _RIGHT: Final = 40
 _ROW: Final = 54
 _TOP: Final = 64
 _TICKS_MAX: Final = 12
+_TICK_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _PHASES: Final = (
     ("first claiming advert", "until the loss is noticed", "#9aa5b1"),
     ("first gratuitous ARP", "until the address moves", "#5b8def"),
@@ -75,7 +76,7 @@ def phases_picture(records: list[dict[str, Any]]) -> str:
     drawing.text(20, 47, "bars: median of each phase; dots: every single crash", size=12, colour="#666")
     scale = (WIDTH - _LEFT - _RIGHT) / end_ms
     bottom = _TOP + _ROW * len(rows)
-    for tick in _ticks(end_ms):
+    for tick in ticks(end_ms):
         x = _LEFT + tick * scale
         drawing.line(x, _TOP, x, bottom)
         drawing.text(x, bottom + 16, f"{tick / 1000:g} s", size=11, anchor="middle", colour="#666")
@@ -124,6 +125,7 @@ def _round_up(longest_ms: float) -> float:
     return longest_ms
 
 
-def _ticks(end_ms: float) -> Iterable[float]:
-    step = next(s for s in (100, 200, 500, 1000, 2000, 5000, 10_000) if end_ms / s <= _TICKS_MAX)
-    return (step * n for n in range(int(end_ms // step) + 1))
+def ticks(end: float) -> Iterable[float]:
+    """Return the round values from 0 to *end* that an axis says: a dozen at most."""
+    step = next(s for s in _TICK_STEPS if end / s <= _TICKS_MAX)
+    return (step * n for n in range(int(end // step) + 1))

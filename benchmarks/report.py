@@ -10,6 +10,7 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.picture import phases_picture
 from benchmarks.results import RESULTS, read_records
 from benchmarks.scale_tables import scale_picture, scale_table
+from benchmarks.spread import DRAWN
 from benchmarks.story import median_crash, story_picture
 from benchmarks.summary import crashes_of, of_contender, takeover_table
 from netns.cluster import REPOSITORY
@@ -24,8 +25,11 @@ def report(
     raw: Annotated[Path, typer.Option(help="Raw figures of `takeover`.")] = RESULTS / "takeover-1c1cs.jsonl",
     scale_raw: Annotated[Path, typer.Option(help="Raw figures of `scale`, if there are any.")] = RESULTS
     / "scale.jsonl",
+    directory: Annotated[
+        Path, typer.Option(help="Where the raw figures of the others are, as far as any are.")
+    ] = RESULTS,
 ) -> None:
-    """Draw the pictures, show the table, and put it into the README if asked."""
+    """Draw the pictures of all that was measured, show the table, and put it into the README if asked."""
     records = read_records(raw)
     if not any(r["kind"] == "crash" and r["written_ms"] is not None for r in records):
         raise typer.BadParameter(f"{raw} has no figures; run `./benchmarks/run takeover` first")
@@ -39,6 +43,10 @@ def report(
     if sizes:
         (PICTURES / "scale.svg").write_text(scale_picture(sizes), encoding="utf-8")
         Console(width=160).print(scale_table(sizes))
+    for name, draw in DRAWN.items():
+        measured = read_records(directory / f"{name}.jsonl")
+        if measured:
+            (PICTURES / f"{name}.svg").write_text(draw(measured), encoding="utf-8")
     if readme:
         path = REPOSITORY / "README.md"
         path.write_text(with_block(path.read_text(encoding="utf-8"), markdown(records)), encoding="utf-8")

@@ -2,22 +2,28 @@
 
 The figures are the kernel's (proc(5): utime and stime, VmRSS), of the heartbeat processes and of keepalived's VRRP
 processes, the master's apart from the standbys': the master hears two reports each interval, a standby a claim and a
-report. Memory is looked at after a fifth of the time and at the end.
+report. Memory is looked at after a fifth of the time and at the end. Last comes a bare loop (see floor.py).
 """
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from benchmarks import floor
 from benchmarks.election import HELD_WITHIN_S, Room
 from netns.commands import eventually
 from netns.topology import Process
 
 NAMES: Final = ("pycarpd-fast", "keepalived-fast")
+FLOOR: Final = "floor"
+PARTS: Final = len(NAMES) + 1
+"""So many measurements of the given length follow each other."""
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _WARM_SHARE: Final = 5
+_TELL_EVERY_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +40,25 @@ class Cost:
     kind: str = field(default="residence")
 
 
-def measure(room: Room, seconds: float) -> list[Cost]:
-    """Return the costs of every node of both, one contender after the other."""
-    return [cost for name in NAMES for cost in _of(room, name, seconds)]
+def measure(room: Room, seconds: float, tell: Callable[[float], None]) -> list[Cost]:
+    """Return the costs of every node of both, one contender after the other, and of the bare loop.
+
+    *tell* is told now and then how many seconds more have passed, PARTS times as many in all.
+    """
+    costs = [cost for name in NAMES for cost in _of(room, name, seconds, tell)]
+    spent_s = floor.run_beside(seconds, _cpu_s, tell)
+    return [*costs, Cost(FLOOR, "", False, round(100 * spent_s / seconds, 2), 0.0, 0.0, seconds)]
 
 
-def _of(room: Room, name: str, seconds: float) -> list[Cost]:
+def _wait(seconds: float, tell: Callable[[float], None]) -> None:
+    until = time.monotonic() + seconds
+    while (left_s := until - time.monotonic()) > 0:
+        step_s = min(_TELL_EVERY_S, left_s)
+        time.sleep(step_s)
+        tell(step_s)
+
+
+def _of(room: Room, name: str, seconds: float, tell: Callable[[float], None]) -> list[Cost]:
     cluster, start = room.cluster, room.contender(name)
     try:
         for rank, host in enumerate(cluster.daemons.hosts):
@@ -49,9 +68,10 @@ def _of(room: Room, name: str, seconds: float) -> list[Cost]:
         processes = {host: _core(cluster.topology.processes(host)) for host in cluster.daemons.hosts}
         (holder,) = cluster.topology.holders_of()
         began, cpu = time.monotonic(), {host: _cpu_s(pid) for host, pid in processes.items()}
-        time.sleep(seconds / _WARM_SHARE)
+        warm_s = seconds / _WARM_SHARE
+        _wait(warm_s, tell)
         early = {host: _resident_mb(pid) for host, pid in processes.items()}
-        time.sleep(seconds - seconds / _WARM_SHARE)
+        _wait(seconds - warm_s, tell)
         spent = time.monotonic() - began
         return [
             Cost(

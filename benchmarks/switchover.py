@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.results import Raw, raw_path, write_records
 from benchmarks.stand import machine
 from benchmarks.summary import Spread
 from netns.cluster import Cluster, Options
@@ -55,10 +55,13 @@ class Move:
     kind: str = field(default="switchover")
 
 
-def run_moves(cluster: Cluster, writer: Writer, count: int) -> Iterator[Move]:
-    """Move the master *count* times, each time when every standby could take over."""
+def run_moves(cluster: Cluster, writer: Writer, count: int, limit_s: float) -> Iterator[Move]:
+    """Move the master *count* times, each time when every standby could take over; none begins after *limit_s*."""
     writer.wait_for(FILES_BEFORE, FILES_WITHIN_S)
+    deadline = time.monotonic() + limit_s
     for number in range(1, count + 1):
+        if time.monotonic() > deadline:
+            return
         old = cluster.wait_ready(READY_WITHIN_S)
         time.sleep(CALM_S)
         yield _move(cluster, writer, number, old)
@@ -102,7 +105,8 @@ def switchover(
     huge_pages: Annotated[
         bool, typer.Option("--huge-pages/--kernels-policy", help="Whether mfsmaster gets them in any case.")
     ] = True,
-    as_json: Annotated[Path | None, typer.Option("--json", help="Where the raw figures go, a JSON line each.")] = None,
+    limit_min: Annotated[float, typer.Option(min=1, help="Move it no more after so many minutes.")] = 30,
+    as_json: Raw = None,
 ) -> None:
     """Move the master to and fro under load: how long clients wait, and whether anything is lost."""
     reap()
@@ -116,7 +120,7 @@ def switchover(
         cluster.start()
         mounts = [cluster.mounts[client] for client in cluster.clients for _ in range(SERIES_PER_CLIENT)]
         writer = Writer(owner, mounts[0], "load", others=tuple(mounts[1:]))
-        for move in run_moves(cluster, writer, count):
+        for move in run_moves(cluster, writer, count, limit_min * 60):
             moves.append(move)
             said = f"{move.number}: {move.old} -> {move.new} {move.code}, longest write gap {move.gap_ms:.0f} ms"
             progress.console.print(said, markup=False, highlight=False)
@@ -124,10 +128,9 @@ def switchover(
         report = writer.stop()
         verdict = _verdict(cluster, writer)
     _tell(moves, verdict, len(report.errors))
-    if as_json is not None:
-        records: list[dict[str, Any]] = [conditions, *map(asdict, moves)]
-        records.append({"kind": "verdict", **asdict(verdict), "errors": len(report.errors)})
-        as_json.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    records: list[dict[str, Any]] = [conditions, *map(asdict, moves)]
+    records.append({"kind": "verdict", **asdict(verdict), "errors": len(report.errors)})
+    write_records(raw_path(as_json, "switchover"), records)
     is_whole = verdict.is_good and not report.errors
     raise typer.Exit(0 if is_whole else 1)
 

@@ -9,12 +9,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchmarks.jitter import BUCKETS_MS
 from benchmarks.picture import phases_picture
 from benchmarks.report import BEGIN, END, markdown, with_block
 from benchmarks.scale import points_of
 from benchmarks.scale_files import Image, read_cycle, write_tail
 from benchmarks.scale_rounds import Point
 from benchmarks.scale_tables import ratio, scale_picture, scale_table
+from benchmarks.spread import election_picture, hotpath_picture, jitter_picture, switchover_picture
 from benchmarks.story import median_crash, story_picture
 from netns.commands import LaboratoryError
 from pycarpd.moosefs.changelog import scan as scan_changelog
@@ -29,9 +31,10 @@ def test_the_hot_path_is_measured(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     figures = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
-    assert len(figures) == 3
-    assert all(f["rounds"] == 10 and 0 < f["median_us"] <= f["p99_us"] for f in figures)
-    assert all(f["name"].split(":")[0] in done.stdout for f in figures)
+    assert [f["kind"] for f in figures] == ["machine", "part", "part", "part"]
+    assert all(f["rounds"] == len(f["samples_us"]) == 10 and 0 < f["median_us"] <= f["p99_us"] for f in figures[1:])
+    assert all(f["name"].split(":")[0] in done.stdout for f in figures[1:])
+    assert hotpath_picture(figures).count("<circle") == 3 * 10
 
 
 def test_the_scan_is_measured(tmp_path: Path) -> None:
@@ -142,6 +145,34 @@ def test_the_picture_of_sizes_has_a_dot_for_every_figure() -> None:
     assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 - made here
     beside_without_changes = 3
     assert picture.count("<circle") == 3 * (5 + beside_without_changes)
+
+
+def test_elections_are_drawn_crash_by_crash() -> None:
+    seen = [{**a_crash("pycarpd-fast", n, None), "garp_ms": 30.0 + n} for n in range(4)]
+    lost = {**a_crash("keepalived-fast", 0, None), "garp_ms": None}
+    picture = election_picture([{"kind": "machine"}, *seen, lost])
+    assert picture.count("<circle") == 4
+    assert "median 31.5 ms, worst 33.0" in picture
+
+
+def test_switchovers_are_drawn_with_the_steps_that_count() -> None:
+    steps = [["promote: start-mfsmaster", 400], ["promote: gate-open", 2]]
+    move = {"kind": "switchover", "code": "switchover-done", "gap_ms": 600.0, "steps_ms": steps}
+    failed = {**move, "code": "switchover-not-level"}
+    picture = switchover_picture([{"kind": "machine"}, move, move, failed, {"kind": "verdict"}])
+    assert picture.count("<circle") == 2 * 2
+    assert "start-mfsmaster" in picture
+    assert "gate-open" not in picture
+
+
+def test_lateness_is_drawn_as_the_share_that_came_later() -> None:
+    counts = [90, 9, 1, *[0] * (len(BUCKETS_MS) - 2)]
+    result = {"who": "pycarpd", "interval_ms": 10, "seconds": 60.0, "hogs": 4, "takeovers": 0, "late_ms_max": 1.7}
+    late = {**result, "late_counts": counts}
+    picture = jitter_picture([{"kind": "machine"}, late, {**late, "who": "keepalived"}])
+    assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 - made here
+    assert picture.count("<circle") == 2 * 2  # 10 % later than 0.5 ms, 1 % later than 1 ms, none later than 2
+    assert "pycarpd: 0 false takeovers, latest 1.7 ms" in picture
 
 
 def test_sizes_come_in_the_order_in_which_a_file_system_grows() -> None:
