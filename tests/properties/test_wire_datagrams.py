@@ -5,7 +5,17 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycarpd.election.model import Ack, Advert, Flags, Freshness, PeerConnection, Role
+from pycarpd.election.model import (
+    OLDER_MAX,
+    Ack,
+    Advert,
+    Branch,
+    Flags,
+    Freshness,
+    Handover,
+    PeerConnection,
+    Role,
+)
 from pycarpd.wire.carp import checksum
 from pycarpd.wire.replay import WINDOW
 from pycarpd.wire.trailer import connections_max
@@ -18,13 +28,15 @@ U8, U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
 GENUINE = datagram(FULL)
 BELIEVED = (Verdict.ACCEPTED, Verdict.UNPROVEN)
 
-FRESHNESS = st.none() | st.builds(Freshness, U64, U64, U64, st.none() | st.integers(0, 2**32 - 2), U32)
+DRILL_AGES = st.none() | st.integers(0, 2**32 - 2)
+FRESHNESS = st.none() | st.builds(Freshness, U64, U64, U64, DRILL_AGES, U32, st.none() | U64)
+BRANCHES = st.builds(Branch, U64, st.integers(1, 2**64 - 1))
 CONNECTIONS = st.lists(st.builds(PeerConnection, st.binary(min_size=4, max_size=4), U16, U16), max_size=120)
 
 
 @st.composite
 def adverts(draw: st.DrawFn) -> Advert:
-    flags = Flags(draw(st.integers(0, 63)))
+    flags = Flags(draw(st.integers(0, sum(Flags))))
     resigned = Flags.RESIGNED in flags
     acks = tuple(draw(st.lists(st.builds(Ack, U64, U64, U64), max_size=15)))
     changes: dict[str, Any] = {
@@ -46,7 +58,12 @@ def adverts(draw: st.DrawFn) -> Advert:
         "advbase": 255 if resigned else draw(st.integers(0, 254)),
         "advskew": 255 if resigned else draw(U8),
         "connections": tuple(draw(CONNECTIONS)[: connections_max(len(acks))]),
+        "older": tuple(draw(st.lists(BRANCHES, max_size=OLDER_MAX))),
+        "handover": draw(st.none() | st.builds(Handover, U64, U64)),
+        "exports_digest": draw(U64),
     }
+    if changes["freshness"] is not None and changes["freshness"].lineage is not None:
+        changes["branch"] = draw(st.none() | BRANCHES)
     return advert(sequence=draw(U64), **changes)
 
 

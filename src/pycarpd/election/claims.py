@@ -37,10 +37,10 @@ class Standing:
         return self.address < other.address
 
 
-def as_follower(advert: Advert, served_term: int, master_id: int) -> Reaction:
-    """Judge a member's claim (role PROMOTING or MASTER) for a node that claims nothing itself.
+def by_term(advert: Advert, served_term: int, master_id: int) -> Reaction:
+    """Judge a member's claim (role PROMOTING or MASTER) by its term alone: ASSERT against an outdated one, else FOLLOW.
 
-    It compares nothing with its own: a follower hears a claim in each interval.
+    The first question for every role, and the only one for those that have no claim to hold against it.
     """
     if advert.role is Role.MASTER:
         is_outdated = advert.term < served_term
@@ -78,7 +78,7 @@ class Judge:
 
     def on_claim(self, advert: Advert, source: bytes) -> Reaction:
         """Judge a member's claim (role PROMOTING or MASTER)."""
-        reaction = as_follower(advert, self.served_term, self.master_id)
+        reaction = by_term(advert, self.served_term, self.master_id)
         if reaction is Reaction.ASSERT:
             return reaction
         match self.role:

@@ -64,7 +64,7 @@ from pycarpd.election.events import (
     WorkerLost,
     WorkerReady,
 )
-from pycarpd.election.model import Cause, Persistent, Role
+from pycarpd.election.model import CONTENDING, Cause, Persistent, Role
 from pycarpd.election.node import Fault, Identity, Node
 from pycarpd.election.peers import PeerTable
 from pycarpd.election.settings import ElectionSettings
@@ -368,7 +368,7 @@ class Elector:
                 node.emit(StartDemotion(event.term, 0))
             else:
                 roles.finish_demotion(node, now_ns)
-        elif node.role in (Role.PROMOTING, Role.MASTER, Role.SUSPENDED) and not event.is_ok:
+        elif node.role in CONTENDING and not event.is_ok:
             node.raise_demotion(now_ns)
             node.is_plan_over = True
             roles.demote(node, Cause.PROMOTION_FAILED, now_ns)

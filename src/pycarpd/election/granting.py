@@ -11,7 +11,7 @@ no mfsmaster runs here, it only stops prolonging.
 
 from pycarpd.election import quorum, roles, support
 from pycarpd.election.events import TermGranted, TermLost
-from pycarpd.election.model import Cause, Persistent, Role
+from pycarpd.election.model import CONTENDING, Cause, Persistent, Role
 from pycarpd.election.node import Node
 
 HOLDING_ROLES = (Role.PROMOTING, Role.MASTER, Role.SUSPENDED, Role.DEMOTING)
@@ -56,7 +56,7 @@ def _on_granted(node: Node, event: TermGranted, now_ns: int) -> None:
 def _on_lost(node: Node, now_ns: int) -> None:
     """Make room: somebody else was given a newer term."""
     node.grant_term = node.grant_until_ns = 0
-    if node.role in (Role.PROMOTING, Role.MASTER, Role.SUSPENDED):
+    if node.role in CONTENDING:
         roles.demote(node, Cause.OUTRANKED, now_ns)
 
 

@@ -20,7 +20,7 @@ from pycarpd.election import lineage, roles
 from pycarpd.election.claims import standing_of
 from pycarpd.election.effects import ConfirmHandover, EndHandover, HoldClients, LevelFiles, Stopped, SwitchoverEnded
 from pycarpd.election.events import ClientsHeld, FilesLevel, HandoverConfirmed, HandoverFailed, SwitchoverAsked
-from pycarpd.election.model import Advert, Cause, Handover, Role
+from pycarpd.election.model import CONTENDING, Advert, Cause, Handover, Role
 from pycarpd.election.node import Node
 from pycarpd.election.peers import Peer
 from pycarpd.election.succession import Handing, Phase
@@ -165,7 +165,7 @@ def settle(node: Node, now_ns: int) -> None:
 def _leave_plainly(node: Node, now_ns: int) -> None:
     """Resign without a successor, if the role is to be given away and still is here."""
     cause, node.leaving = node.leaving, None
-    if cause is not None and node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
+    if cause is not None and node.role in CONTENDING:
         if cause is Cause.RESIGNED:
             node.raise_demotion(now_ns)
         roles.demote(node, cause, now_ns)

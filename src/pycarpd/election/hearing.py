@@ -1,18 +1,16 @@
 """What an advert does to a node: who is followed, who is answered, to whom it gives way."""
 
 from pycarpd.election import handover, lineage, quorum, roles, settling, support, timing
-from pycarpd.election.claims import Judge, Reaction, as_follower, plain_standing, standing_of
+from pycarpd.election.claims import Judge, Reaction, by_term, plain_standing, standing_of
 from pycarpd.election.effects import AnnounceVip, PreserveFiles
 from pycarpd.election.events import AdvertHeard, PlainAdvertHeard
-from pycarpd.election.model import Advert, Cause, Flags, Role
+from pycarpd.election.model import CONTENDING, Advert, Cause, Flags, Role
 from pycarpd.election.node import Fault, Node
 
 NAME_FAULT_INTERVALS = 10
 NAME_CLAIMS_CERTAIN = 3
 """So many adverts of another process under this node's name are no accident of a restart: it runs beside this one."""
 CLAIMS_PER_INTERVAL = 8
-CONTENDING = (Role.MASTER, Role.PROMOTING, Role.SUSPENDED)
-"""Who compares another's claim with its own."""
 UNPROVEN_EXTENSIONS_MAX = 3
 """How often a claim not yet proven fresh may put off a node's own: enough to prove it, too short for a replay."""
 
@@ -166,7 +164,7 @@ def _on_claim(node: Node, event: AdvertHeard, now_ns: int) -> None:
     if node.role in CONTENDING:
         reaction = _judge(node, now_ns).on_claim(advert, event.source)
     else:
-        reaction = as_follower(advert, node.persistent.served_term, node.master_id)
+        reaction = by_term(advert, node.persistent.served_term, node.master_id)
     match reaction:
         case Reaction.YIELD:
             successor = advert.node_id if advert.role is Role.MASTER else 0

@@ -5,7 +5,7 @@ from typing import assert_never
 from pycarpd.election import handover, roles
 from pycarpd.election.effects import Stopped
 from pycarpd.election.events import OperatorCommand
-from pycarpd.election.model import Cause, Role
+from pycarpd.election.model import CONTENDING, Cause, Role
 from pycarpd.election.node import Node
 
 
@@ -13,7 +13,7 @@ def on_command(node: Node, command: OperatorCommand, now_ns: int) -> None:
     """Obey an operator. A pause lasts until it is ended, whatever restarts meanwhile."""
     match command:
         case OperatorCommand.RESIGN:
-            if node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
+            if node.role in CONTENDING:
                 handover.leave(node, Cause.RESIGNED, now_ns)
         case OperatorCommand.PAUSE:
             node.is_paused = True
@@ -36,7 +36,7 @@ def on_stop(node: Node, now_ns: int, *, keep_serving: bool) -> None:
             node.emit(Stopped())
         else:
             node.election_deadline_ns = now_ns + node.silence_ns()
-    elif node.role in (Role.MASTER, Role.PROMOTING, Role.SUSPENDED):
+    elif node.role in CONTENDING:
         handover.leave(node, Cause.STOPPED, now_ns)
     elif node.role is not Role.DEMOTING:
         node.emit(Stopped())

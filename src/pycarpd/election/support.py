@@ -3,7 +3,7 @@
 from pycarpd.election import early, lineage, quorum, roles, settling
 from pycarpd.election.effects import RenewLease, Stopped
 from pycarpd.election.events import FreshnessKnown
-from pycarpd.election.model import Cause, Role
+from pycarpd.election.model import CONTENDING, Cause, Role
 from pycarpd.election.node import Fault, Node
 
 
@@ -17,7 +17,7 @@ def on_files(node: Node, event: FreshnessKnown, now_ns: int) -> None:
 
 def on_support(node: Node, now_ns: int) -> None:
     """Take in what the members say of this node's claim; nothing to do without an arbiter or a claim."""
-    if node.settings.majority == 1 or node.role not in (Role.PROMOTING, Role.MASTER, Role.SUSPENDED):
+    if node.settings.majority == 1 or node.role not in CONTENDING:
         return
     if not roles.is_claim_durable(node):
         return

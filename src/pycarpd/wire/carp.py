@@ -39,7 +39,10 @@ _COUNTER = struct.Struct(">Q")
 
 
 class CarpHeader(NamedTuple):
-    """The fields of a CARP header whose version, type and authlen have been checked; each datagram has one."""
+    """The fields of a CARP header whose version, type and authlen have been checked.
+
+    A tuple, since one is made for each datagram that is read or written.
+    """
 
     vhid: int
     advbase: int

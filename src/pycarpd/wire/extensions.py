@@ -15,12 +15,14 @@ Type 4 is the digest of the sender's mfsexports.cfg (8), where it has one.
 Type 5 tells of a MASTER where up to 7 lineages before its own began, newest first, 16 bytes each: the lineage that was
 left (8) and the version (8).
 
-What is told changes seldom, and adverts come a hundred times a second: what the latest of them said is kept, read and
-written.
+Most of it changes seldom, and adverts come a hundred times a second: what the latest of them said is kept, and what the
+latest told but for its connections. A master with more connections than one advert tells them in turn; those are read
+anew each time.
 """
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -30,7 +32,7 @@ from pycarpd.invariant import invariant
 CONNECTIONS_MAX: Final = 120
 IPV4_LENGTH: Final = 4
 _KEPT: Final = 32
-"""Two for each of sixteen members."""
+"""Each of fifteen others tells of one thing or two at a time; 600 kB if all of them are masters with connections."""
 
 _HEAD = struct.Struct(">HH")
 _CONNECTION = struct.Struct(">4sHH")
@@ -45,7 +47,7 @@ _BRANCH = struct.Struct(">QQ")
 _OLDER_TYPE = 5
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Extensions:
     """What the extensions of one advert say, as far as they are understood here."""
 
@@ -56,53 +58,69 @@ class Extensions:
     exports_digest: int = 0
     older: tuple[Branch, ...] = ()
 
-    def take(self, kind: int, value: bytes) -> bool:
-        """Take one in; False if it is malformed or comes twice."""
-        if kind == _CONNECTIONS_TYPE:
-            if self.connections or not value or len(value) % _CONNECTION.size:
-                return False
-            self.connections = tuple(PeerConnection(*fields) for fields in _CONNECTION.iter_unpack(value))
-            return len(self.connections) <= CONNECTIONS_MAX
-        if kind == _LINEAGE_TYPE:
-            if self.lineage is not None or len(value) != _LINEAGE.size:
-                return False
-            self.lineage, *branch = _LINEAGE.unpack(value)
-            self.branch = Branch(branch[0], branch[1]) if branch[1] else None
-        if kind == _HANDOVER_TYPE:
-            if self.handover is not None or len(value) != _HANDOVER.size:
-                return False
-            self.handover = Handover(*_HANDOVER.unpack(value))
-        return self._take_later(kind, value)
-
-    def _take_later(self, kind: int, value: bytes) -> bool:
-        if kind == _OLDER_TYPE:
-            if self.older or not value or len(value) % _BRANCH.size or len(value) > OLDER_MAX * _BRANCH.size:
-                return False
-            self.older = tuple(Branch(*fields) for fields in _BRANCH.iter_unpack(value))
-        if kind == _EXPORTS_TYPE:
-            if self.exports_digest or len(value) != _EXPORTS.size:
-                return False
-            (self.exports_digest,) = _EXPORTS.unpack(value)
-        return True
-
 
 @lru_cache(_KEPT)
 def read(data: bytes) -> Extensions | None:
-    """Return what the extensions in *data* say, or None if they are malformed; what is returned is nobody's to change.
+    """Return what the extensions in *data* say, or None if they are malformed.
 
-    Their MAC has been verified: what is kept is what members have said.
+    To be called for data whose MAC was verified only: what is kept takes the place of what members have said.
     """
+    told: Extensions | None = Extensions()
     position, end = 0, len(data)
-    found = Extensions()
-    while position < end:
+    while told is not None and position < end:
         value_at = position + _HEAD.size
         if value_at > end:
             return None
         kind, length = _HEAD.unpack_from(data, position)
         position = value_at + length
-        if position > end or not found.take(kind, data[value_at:position]):
+        if position > end:
             return None
-    return found
+        take = _READERS.get(kind)
+        told = told if take is None else take(told, data[value_at:position])
+    return told
+
+
+def _with_connections(told: Extensions, value: bytes) -> Extensions | None:
+    count, rest = divmod(len(value), _CONNECTION.size)
+    if told.connections or rest or not 0 < count <= CONNECTIONS_MAX:
+        return None
+    return replace(told, connections=tuple(PeerConnection(*fields) for fields in _CONNECTION.iter_unpack(value)))
+
+
+def _with_lineage(told: Extensions, value: bytes) -> Extensions | None:
+    if told.lineage is not None or len(value) != _LINEAGE.size:
+        return None
+    lineage, left, version = _LINEAGE.unpack(value)
+    return replace(told, lineage=lineage, branch=Branch(left, version) if version else None)
+
+
+def _with_handover(told: Extensions, value: bytes) -> Extensions | None:
+    if told.handover is not None or len(value) != _HANDOVER.size:
+        return None
+    return replace(told, handover=Handover(*_HANDOVER.unpack(value)))
+
+
+def _with_exports(told: Extensions, value: bytes) -> Extensions | None:
+    if told.exports_digest or len(value) != _EXPORTS.size:
+        return None
+    return replace(told, exports_digest=_EXPORTS.unpack(value)[0])
+
+
+def _with_older(told: Extensions, value: bytes) -> Extensions | None:
+    count, rest = divmod(len(value), _BRANCH.size)
+    if told.older or rest or not 0 < count <= OLDER_MAX:
+        return None
+    return replace(told, older=tuple(Branch(*fields) for fields in _BRANCH.iter_unpack(value)))
+
+
+_READERS: Final[dict[int, Callable[[Extensions, bytes], Extensions | None]]] = {
+    _CONNECTIONS_TYPE: _with_connections,
+    _LINEAGE_TYPE: _with_lineage,
+    _HANDOVER_TYPE: _with_handover,
+    _EXPORTS_TYPE: _with_exports,
+    _OLDER_TYPE: _with_older,
+}
+"""Each returns what was told with one extension more, None if that is malformed or comes twice."""
 
 
 def connections_max(room: int) -> int:
@@ -112,15 +130,16 @@ def connections_max(room: int) -> int:
 
 
 def write(advert: Advert, connections: tuple[PeerConnection, ...], exports_digest: int, most: int) -> bytes:
-    """Return the extensions of *advert*, or those told beside it in the place of its own: connections and digest.
+    """Return the extensions of *advert*; connections and digest that are not empty take the place of its own.
 
-    Connections beyond *most* are left off the end. Raises struct.error for a value that does not fit its field.
+    Connections beyond *most* are left off the end. Raises struct.error for a value that does not fit its field, and
+    InvariantError for a connection's address that is not IPv4.
     """
     lineage = advert.freshness.lineage if advert.freshness is not None else None
     digest = exports_digest or advert.exports_digest
     lasting = _lasting(lineage, advert.branch, advert.handover, digest, advert.older[:OLDER_MAX])
-    told = connections or advert.connections
-    return lasting + _connections_extension(told[:most]) if told else lasting
+    told = (connections or advert.connections)[:most]
+    return lasting + _connections_extension(told) if told else lasting
 
 
 @lru_cache(_KEPT)

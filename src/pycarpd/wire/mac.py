@@ -1,7 +1,8 @@
 """HMAC (RFC 2104) with its key schedule prepared once: two hash states that each message copies.
 
-It is what ``hmac.new(key).copy()`` gives, without that module's layers of Python and without OpenSSL's own object for a
-MAC, whose copy costs twice as much as that of two hash states; an advert is signed or verified with two of these.
+It gives what the copy of an object of the standard library's ``hmac`` gives, without that module's layers of Python and
+without OpenSSL's own object for a MAC, whose copy costs twice as much as that of two hash states; an advert is signed
+or verified with two of these.
 """
 
 import hashlib

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pycarpd.election.claims import Judge, Reaction, Standing, plain_standing, standing_of
-from pycarpd.election.model import PlainAdvert, Role, TieBreak
+from pycarpd.election.claims import Judge, Reaction, Standing, by_term, plain_standing, standing_of
+from pycarpd.election.model import CONTENDING, PlainAdvert, Role, TieBreak
 from tests.unit.election.bench import ME, SECOND, UCARP, advert
 
 FOLLOW, YIELD, ASSERT = Reaction.FOLLOW, Reaction.YIELD, Reaction.ASSERT
@@ -112,3 +112,14 @@ def test_of_two_different_nodes_exactly_one_is_better(tie_break: TieBreak) -> No
         for other in standings:
             if one is not other:
                 assert one.is_better_than(other, tie_break) != other.is_better_than(one, tie_break)
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role not in CONTENDING])
+@pytest.mark.parametrize("claimed_as", [Role.MASTER, Role.PROMOTING])
+@pytest.mark.parametrize("term", [4, 5, 6])
+@pytest.mark.parametrize("master_id", [0, SECOND.node_id])
+def test_without_a_claim_of_its_own_a_node_asks_for_the_term_alone(
+    role: Role, claimed_as: Role, term: int, master_id: int
+) -> None:
+    claim = advert(claimed_as, term, priority=STRONG)
+    assert by_term(claim, 5, master_id) is judge(role, master_id=master_id).on_claim(claim, SECOND.address)
