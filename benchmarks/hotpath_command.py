@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks import hotpath as hot
 from benchmarks.election import TITLES, Room
-from benchmarks.residence import FLOOR, PARTS, Cost, measure
+from benchmarks.residence import FLOOR, Cost, measure, total_s
 from benchmarks.results import Raw, raw_path, write_records
 from benchmarks.stand import machine
 from netns.owner import Owner, reap
@@ -36,7 +36,7 @@ def _live(seconds: float) -> list[Cost]:
     reap()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Owner(handle_signals=True) as owner, Progress(*columns, transient=True) as progress:
-        bar = progress.add_task("three nodes", total=PARTS * seconds)
+        bar = progress.add_task("three nodes", total=total_s(seconds))
         costs = measure(Room(owner), seconds, lambda passed_s: progress.advance(bar, passed_s))
     Console().print(_cost_table(costs))
     return costs
