@@ -52,8 +52,9 @@ ALONE: Final = Group("two hosts, arbiter none", 2, Settings(arbiter="none"))
 class Scenario:
     """One scenario; ``is_long`` leaves it to the long run.
 
-    ``can_split``: two masters are to be expected. ``may_lose``: a client beside the old master may be acknowledged the
-    files that were under way, in the rest of the lease. ``may_return``: the old master may be elected again meanwhile.
+    ``can_split``: two masters are to be expected. ``may_lose``: a client may be acknowledged files that were under way,
+    beside the old master in the rest of the lease, or an instant before its link goes and the metaloggers hear of them.
+    ``may_return``: the old master may be elected again meanwhile.
     """
 
     name: str
@@ -138,8 +139,8 @@ SCENARIOS: Final = (
     Scenario("one-way cut: nothing reaches the master", THREE, partial(_cut_one_way, "in")),
     *_pauses(),
     Scenario("kill -9 of everything but mfsmaster", THREE, _killed),
-    Scenario("link flaps for 15 s", THREE, partial(_flapping, 15.0), may_return=True),
-    Scenario("link flaps for 60 s", THREE, partial(_flapping, 60.0), is_long=True, may_return=True),
+    Scenario("link flaps for 15 s", THREE, partial(_flapping, 15.0), may_return=True, may_lose=True),
+    Scenario("link flaps for 60 s", THREE, partial(_flapping, 60.0), is_long=True, may_return=True, may_lose=True),
     Scenario("partition, a witness on the standby's side", WITNESS, _partition, may_lose=True),
     Scenario("partition, arbiter none: both serve", ALONE, _partition, can_split=True, may_lose=True),
 )

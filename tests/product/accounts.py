@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netns.cluster import Cluster
-from netns.writer import Acknowledged, Damage, Verdict
+from netns.writer import Acknowledged, Damage, Failure, Verdict
 
 LIST = "lost-operations.txt"
+EXISTS = "[Errno 17]"
 _OWN = "changelog.*.mfs"
 _ANSWERED_WITHIN_NS = 100_000_000
 """An answer that mfsmaster gave before it was killed is in the writer's log by then."""
@@ -67,6 +68,17 @@ def told_last(files: list[Acknowledged], killed_ns: list[int]) -> set[str]:
     """Return which of the *files*, one writer's, was the last to be acknowledged each time mfsmaster was killed."""
     before = [[file for file in files if file.done_ns <= at_ns + _ANSWERED_WITHIN_NS] for at_ns in killed_ns]
     return {max(each, key=lambda file: file.done_ns).name for each in before if each}
+
+
+def made_unheard(failures: list[Failure], files: list[Acknowledged], killed_ns: list[int]) -> set[str]:
+    """Return which of the *failures* of one writer are files that were made, but whose answer died with mfsmaster.
+
+    The client asks the successor again, and is told that the file exists (EEXIST): it was the first thing that the
+    writer heard of after mfsmaster was killed.
+    """
+    heard = sorted([file.done_ns for file in files] + [failure.at_ns for failure in failures])
+    first = {next((at for at in heard if at > killed + _ANSWERED_WITHIN_NS), None) for killed in killed_ns}
+    return {failure.name for failure in failures if failure.at_ns in first and EXISTS in failure.error}
 
 
 def speaks_of(name: str, directory: int, lost: list[str]) -> bool:

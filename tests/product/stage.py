@@ -26,7 +26,7 @@ from netns.pycarpd import Settings
 from netns.topology import VIP
 from netns.watch import Change
 from netns.writer import Acknowledged, Writer, WriterReport, read_log
-from tests.product.accounts import archives, branches, speaks_of, told_last, unexplained
+from tests.product.accounts import archives, branches, made_unheard, speaks_of, told_last, unexplained
 
 T = TypeVar("T")
 
@@ -230,11 +230,13 @@ class Stage:
         lost = self._lost_since(older, self.settle())
         for writer, told, verdict in zip(writers, reports, verdicts, strict=True):
             assert verdict.checked == told.acknowledged
-            in_flight = told_last(read_log(writer.log)[0], scene.killed_ns)
+            files, failures = read_log(writer.log)[0], writer.failures()
+            in_flight = told_last(files, scene.killed_ns)
             damaged = [damage for damage in unexplained(verdict, lost) if damage.name not in in_flight]
             assert not damaged, f"{verdict}; lost operations: {lost}"
             assert verdict.is_good or not is_planned, f"{verdict}; lost operations: {lost}"
-            failed = [f for f in writer.failures() if not speaks_of(f.name, verdict.directory, lost)]
+            unheard = made_unheard(failures, files, scene.killed_ns)
+            failed = [f for f in failures if f.name not in unheard and not speaks_of(f.name, verdict.directory, lost)]
             assert may_fail or not failed, f"the client was given errors: {failed[:3]}"
         assert scene.longest_gap_ms() < gap_ms, f"{reports}"
         self.settle()
