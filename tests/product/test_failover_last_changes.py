@@ -6,7 +6,7 @@ from tests.product.stage import Stage
 
 ARBITER = "majority"
 CRASHES_MAX = 24
-"""One in three makes the first in line give way, on a machine that writes little in 40 ms."""
+"""One in four makes the first in line give way: otherwise it has seen already that the other knows more."""
 GAVE_WAY = 'cause="a standby has newer metadata"'
 TABLE = "lag"
 RULES = "  chain input { type filter hook input priority 0; policy accept; tcp sport 9419 drop; }"
