@@ -21,6 +21,7 @@ from pycarpd.daemon.fencing import FenceKeeper
 from pycarpd.daemon.lateness import Lateness
 from pycarpd.daemon.lines import Lines, place
 from pycarpd.daemon.ports import Ports
+from pycarpd.daemon.rehearsal import Rehearsal
 from pycarpd.daemon.vip import VipKeeper
 from pycarpd.daemon.waiting import Waiter
 from pycarpd.election import effects as fx
@@ -74,6 +75,7 @@ class Heartbeat:
         self._book = ConnectionBook()
         self._lateness = Lateness()
         self._waiter = Waiter()
+        self._rehearsal = Rehearsal(settings.election, codec)
         self._watched: tuple[int, bool] | None = None
         self._status_due_ns = 0
         self._adverts_sent = 0
@@ -113,7 +115,8 @@ class Heartbeat:
             self._waiter.watch((*fixed, *supervisor, *self._ports.filenos()))
 
     def _planned_ns(self) -> int:
-        planned = (self._elector.next_deadline(), self._vip.next_deadline(), self._ports.retry_ns, self._status_due_ns)
+        others = (self._ports.retry_ns, self._status_due_ns, self._rehearsal.next_deadline())
+        planned = (self._elector.next_deadline(), self._vip.next_deadline(), *others)
         return min(p for p in planned if p is not None)
 
     def _round(self, planned_ns: int) -> None:
@@ -135,8 +138,10 @@ class Heartbeat:
             self._tell(ev.TimeAdvanced(now_ns - deadline_ns), now_ns)
         self._vip.on_time(now_ns)
         self._deadman.feed(now_ns, is_safe=self._vip.is_safe(now_ns))
+        self._rehearsal.on_time(now_ns)
         if now_ns >= self._status_due_ns:
             self._vip.prepare()
+            self._rehearsal.prepare(now_ns)
             self._tell_status(now_ns)
 
     def _drain_adverts(self) -> None:
@@ -156,18 +161,16 @@ class Heartbeat:
             case Advert() as advert:
                 self._on_advert(advert, datagram.source, received.verdict, datagram.received_ns)
             case PlainAdvert() as plain:
-                heard = ev.PlainAdvertHeard(plain, datagram.source, datagram.received_ns)
-                self._tell(heard, boottime_ns())
+                self._tell(ev.PlainAdvertHeard(plain, datagram.source, datagram.received_ns), boottime_ns())
             case None if received.verdict is Verdict.OWN_NAME:
                 self._tell(ev.NameClaimed(), boottime_ns())
-            case None:
-                pass
 
     def _on_advert(self, advert: Advert, source: bytes, verdict: Verdict, received_ns: int) -> None:
         now_ns = boottime_ns()
         is_proven = verdict is Verdict.ACCEPTED
         if is_proven and advert.role is Role.MASTER:
             self._book.heard(advert.node_id, advert.connections, now_ns)
+            self._rehearsal.master_heard(received_ns)
         self._tell(ev.AdvertHeard(advert, source, is_proven, received_ns), now_ns)
 
     def _read_link(self) -> None:
@@ -265,6 +268,7 @@ class Heartbeat:
         self._encoder = Encoder(self._codec)
         self._receiver.use_keys(keyring)
         self._elector.reconfigure(settings.election)
+        self._rehearsal = Rehearsal(settings.election, self._codec)
         self._log(logging.INFO, "settings reloaded")
 
     def _tell(self, event: ev.Event, now_ns: int) -> None:
@@ -347,9 +351,8 @@ class Heartbeat:
                 assert_never(effect)
 
     def _send(self, advert: Advert, now_ns: int) -> None:
-        beside = Beside(
-            self._book.to_tell() if advert.role is Role.MASTER else (), self._exports_digest, self._has_files
-        )
+        connections = self._book.to_tell() if advert.role is Role.MASTER else ()
+        beside = Beside(connections, self._exports_digest, self._has_files)
         payload = self._encoder.encode(advert, self._source, beside)
         self._adverts_sent += 1
         if self._ports.send(payload, advert.role):
@@ -364,9 +367,8 @@ class Heartbeat:
             f'cause="{transition.cause.value}"',
         )
         master = news.name_of(self._settings.election, self._elector.snapshot(now_ns).master_id)
-        self._worker.send(
-            msg.TransitionNews(transition.was, transition.role, transition.cause, transition.term, master)
-        )
+        told = msg.TransitionNews(transition.was, transition.role, transition.cause, transition.term, master)
+        self._worker.send(told)
         self._status_due_ns = now_ns + (CLAIM_NS if transition.role is Role.PROMOTING else 0)
         if transition.role in RESTING:
             self._deadman.disarm()
