@@ -90,7 +90,8 @@ class PeerTable:
 
     def live(self, now_ns: int, horizon_ns: int) -> tuple[Peer, ...]:
         """Return the proven peers heard within the horizon."""
-        return tuple(p for p in self._peers.values() if p.is_proven and now_ns - p.heard_ns <= horizon_ns)
+        # Of a list: a tuple that grows from a generator leaves its memory unused behind (CPython 3.11, to a bound).
+        return tuple([p for p in self._peers.values() if p.is_proven and now_ns - p.heard_ns <= horizon_ns])
 
     def have_all_reported(self) -> bool:
         """Tell whether every other member that could promote has told, proven, what it has since this node started."""

@@ -75,7 +75,8 @@ def _list(index: int, operation: str) -> tuple[InterfaceAddress, ...] | SystemFa
     if isinstance(answer, SystemFault):
         return answer
     decoded = (decode_address(reply.data) for reply in answer if reply.kind == _RTM_NEWADDR)
-    return tuple(address for owner, address in decoded if owner == index)
+    # Of a list: a tuple that grows from a generator leaves its memory unused behind (CPython 3.11, to a bound).
+    return tuple([address for owner, address in decoded if owner == index])
 
 
 def add_address(interface: str, cidr: str, valid_lft_s: int | None = None) -> SystemFault | None:
