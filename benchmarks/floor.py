@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from netns.commands import bound_to_parent
+from netns.commands import LaboratoryError, bound_to_parent
 from pycarpd.wire.mac import Schedule
 
 INTERVAL_S: Final = 0.01
@@ -24,6 +24,7 @@ ADVERT_BYTES: Final = 276
 PEERS: Final = 2
 _MAC_BYTES: Final = 32
 _READ_BYTES: Final = 4096
+_ENDS_WITHIN_S: Final = 10.0
 _ANCILLARY_BYTES: Final = 256
 _SCHEDULE: Final = Schedule(bytes(_MAC_BYTES), "sha256")
 _REPOSITORY: Final = Path(__file__).parents[1]
@@ -60,14 +61,15 @@ def run_beside(seconds: float, look: Callable[[int], float], tell: Callable[[flo
     """Let the loop run for so long, and return what *look* found of its process over that time, end less beginning."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = bound_to_parent([sys.executable, "-m", "benchmarks.floor", str(theirs.fileno())])
-    with ours, subprocess.Popen(command, pass_fds=(theirs.fileno(),), cwd=_REPOSITORY) as process:
+    with subprocess.Popen(command, pass_fds=(theirs.fileno(),), cwd=_REPOSITORY) as process, ours:
         theirs.close()
         _speak(ours, 1.0, lambda _: None)
         before = look(process.pid)
         _speak(ours, seconds, tell)
         found = look(process.pid) - before
         ours.close()
-        process.wait(timeout=10)
+        if process.wait(_ENDS_WITHIN_S):
+            raise LaboratoryError(f"the bare loop ended with status {process.returncode}: its figure is of no use")
     return found
 
 

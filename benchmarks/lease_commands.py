@@ -1,8 +1,6 @@
 """The commands `fence` and `jitter`: what it costs to keep the lease, and whether it is kept on a busy machine."""
 
-import json
 import signal
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +36,8 @@ def fence(
         closings = [measure_closing(owner, n, rounds) for n in track(numbers, "stopping", transient=True)]
     console = Console()
     console.print(_fence_table(cost, closings))
-    _write(as_json, [{"what": "cost"} | asdict(cost), *({"what": "closing"} | asdict(c) for c in closings)])
+    if as_json is not None:
+        write_records(as_json, [{"what": "cost"} | asdict(cost), *({"what": "closing"} | asdict(c) for c in closings)])
     is_good = cost.median_us < COST_TARGET_US and all(max(c.late_ms) < CLOSING_TARGET_MS for c in closings)
     raise typer.Exit(0 if is_good else 1)
 
@@ -73,11 +72,6 @@ def jitter(
 def _failed(text: str) -> int:
     Console(stderr=True).print(text, markup=False)
     return 1
-
-
-def _write(path: Path | None, records: Iterable[dict[str, Any]]) -> None:
-    if path is not None:
-        path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
 def _fence_table(cost: Cost, closings: list[Closing]) -> Table:
