@@ -34,16 +34,16 @@ def hosts() -> Iterator[Lab]:
         yield lab
 
 
-def listening(lab: Lab, label: str) -> socket.socket:
+def listening(lab: Lab, label: str, port: int = PORT) -> socket.socket:
     with lab.inside(label):
-        server = socket.create_server(("0.0.0.0", PORT))  # noqa: S104 -- a namespace of the test's own
+        server = socket.create_server(("0.0.0.0", port))  # noqa: S104 -- a namespace of the test's own
     server.settimeout(10)
     return server
 
 
-def connected(lab: Lab, label: str, address: str = VIP) -> socket.socket:
+def connected(lab: Lab, label: str, address: str = VIP, port: int = PORT) -> socket.socket:
     with lab.inside(label):
-        return socket.create_connection((address, PORT), timeout=10)
+        return socket.create_connection((address, port), timeout=10)
 
 
 def test_established_connections_are_listed_by_service_port_and_address(hosts: Lab) -> None:
@@ -63,6 +63,22 @@ def test_established_connections_are_listed_by_service_port_and_address(hosts: L
         with hosts.inside("c"):
             assert list_connections((PORT,)) == ()
         assert len(accepted) == 2
+
+    in_child(body)
+
+
+def test_those_of_the_port_that_is_named_first_come_first(hosts: Lab) -> None:
+    def body() -> None:
+        servers = [listening(hosts, "a", port) for port in (9420, PORT)]
+        ends = [connected(hosts, "c", port=port) for port in (9420, PORT, 9420)]
+        with hosts.inside("a"):
+            for ports in ((9420, PORT), (PORT, 9420)):
+                listed = list_connections(ports)
+                assert isinstance(listed, tuple)
+                found = [each.service_port for each in listed]
+                assert found == sorted(found, key=ports.index)
+                assert len(found) == len(ends)
+        assert len(servers) == 2
 
     in_child(body)
 

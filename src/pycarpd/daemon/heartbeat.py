@@ -72,7 +72,7 @@ class Heartbeat:
         self._fence = FenceKeeper(settings.interface, tuple(str(ip_interface(c).ip) for c in cidrs), self._log)
         self._vip = VipKeeper(settings.interface, cidrs, self._ports.announce, self._log, self._fence)
         self._deadman = Deadman(settings.watchdog, settings.watchdog_device, settings.run_dir, self._log)
-        self._book = ConnectionBook()
+        self._book = ConnectionBook(len(settings.election.members))
         self._lateness = Lateness()
         self._waiter = Waiter()
         self._rehearsal = Rehearsal(settings.election, codec)
@@ -169,7 +169,7 @@ class Heartbeat:
         now_ns = boottime_ns()
         is_proven = verdict is Verdict.ACCEPTED
         if is_proven and advert.role is Role.MASTER:
-            self._book.heard(advert.node_id, advert.connections, now_ns)
+            self._book.heard(advert.node_id, advert.connections)
             self._rehearsal.master_heard(received_ns)
         self._tell(ev.AdvertHeard(advert, source, is_proven, received_ns), now_ns)
 
@@ -338,7 +338,7 @@ class Heartbeat:
             case fx.StartPromotion(term=term) if not self._deadman.arm():
                 return msg.AbortRequest(term)
             case fx.StartPromotion():
-                seen, known = self._elector.snapshot(now_ns), self._book.known(now_ns)
+                seen, known = self._elector.snapshot(now_ns), self._book.known()
                 return news.promote_request(self._settings, seen, effect, known, self._vip.is_attached, now_ns)
             case fx.AbortPromotion(term=term):
                 return msg.AbortRequest(term)

@@ -163,6 +163,7 @@ class Patient:
             return False
 
     def _connections(self) -> tuple[PeerConnection, ...]:
+        """Return who is connected, clients last: a successor waits for chunkservers, and not all may find room."""
         takeover = self._host.takeover
         ports = (takeover.ports.metaloggers, takeover.ports.chunkservers, takeover.ports.clients)
         found: list[PeerConnection] = []
@@ -172,6 +173,7 @@ class Patient:
                 logger.warning("cannot list connections fault=%s", listed)
             else:
                 found += [PeerConnection(*each) for each in listed]
+        found.sort(key=lambda each: ports.index(each.service_port))
         return tuple(found[:KEPT_MAX])
 
 

@@ -34,18 +34,19 @@ class TcpPeer(NamedTuple):
 def list_connections(
     service_ports: Sequence[int], local_address: str | None = None
 ) -> tuple[TcpPeer, ...] | SystemFault:
-    """Return the established IPv4 connections to *service_ports* of this host, at most CONNECTIONS_MAX, ordered.
+    """Return the established IPv4 connections to *service_ports* of this host, those of the first port first.
 
-    With *local_address* only those that were made to that address, such as the VIP.
+    Of each port in the order of their addresses; where there are more than CONNECTIONS_MAX the last are left out. With
+    *local_address* only those that were made to that address, such as the VIP.
     """
     wanted = socket.inet_aton(local_address) if local_address is not None else None
-    peers: set[TcpPeer] = set()
+    found: list[TcpPeer] = []
     for port in service_ports:
         answer = exchange(_question(port), NLM_F_DUMP, "list connections", _NETLINK_SOCK_DIAG)
         if isinstance(answer, SystemFault):
             return answer
-        peers.update(peer for local, peer in map(_peer, answer) if wanted in (None, local))
-    return tuple(sorted(peers)[:CONNECTIONS_MAX])
+        found += sorted({peer for local, peer in map(_peer, answer) if wanted in (None, local)})
+    return tuple(found[:CONNECTIONS_MAX])
 
 
 class QueuedBytes(NamedTuple):
