@@ -19,7 +19,14 @@ from pycarpd.control.status import (
     VipStatus,
 )
 from pycarpd.daemon.lateness import BUCKETS_US
-from pycarpd.daemon.messages import PeerNews, StatusNews, TransitionNews
+from pycarpd.daemon.messages import (
+    LATENESS_SUM_US,
+    QUEUE_OVERFLOW,
+    SEND_FAILURES,
+    PeerNews,
+    StatusNews,
+    TransitionNews,
+)
 from pycarpd.election.model import Freshness, Role
 from pycarpd.linux.clock import realtime_ns
 from pycarpd.settings import DaemonSettings
@@ -107,15 +114,17 @@ class Board:
         if news is None:
             return Metrics()
         counted = dict(news.counters)
-        overflows = counted.pop("queue_overflow", 0)
+        overflows, unsent, late_us = (counted.pop(each, 0) for each in (QUEUE_OVERFLOW, SEND_FAILURES, LATENESS_SUM_US))
         return Metrics(
             adverts_sent=news.adverts_sent,
             adverts_received=sum(n for name, n in counted.items() if name in ACCEPTED),
             adverts_rejected={name: n for name, n in counted.items() if name not in ACCEPTED},
             receive_overflows=overflows,
+            send_failures=unsent,
             promotions=self.promotions,
             promotions_failed=self.promotions_failed,
             lateness_us=tuple(zip((*BUCKETS_US, None), news.lateness_us, strict=True)),
+            lateness_sum_us=late_us,
         )
 
     def _quorum(self, members: int, heard: int) -> QuorumStatus:

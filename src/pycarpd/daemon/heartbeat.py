@@ -384,7 +384,7 @@ class Heartbeat:
                 vip_held=self._vip.is_attached,
                 fence_open=self._fence.is_open(now_ns),
                 degradations=self._degradations_now(),
-                counters=(*counters, ("queue_overflow", self._ports.overflow_count)),
+                counters=(*counters, *self._ports.counters(), (msg.LATENESS_SUM_US, self._lateness.sum_us)),
                 lateness_us=self._lateness.counts(),
                 adverts_sent=self._adverts_sent,
                 messages_dropped=self._worker.dropped,

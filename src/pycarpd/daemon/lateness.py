@@ -9,10 +9,13 @@ class Lateness:
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BUCKETS_US) + 1)
+        self.sum_us = 0
+        """Of all wake-ups."""
 
     def note(self, late_ns: int) -> None:
         """Count one wake-up."""
         late_us = late_ns // 1000
+        self.sum_us += max(0, late_us)
         for index, bound_us in enumerate(BUCKETS_US):
             if late_us <= bound_us:
                 self._counts[index] += 1

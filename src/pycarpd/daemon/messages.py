@@ -218,9 +218,15 @@ class LogNews:
     text: str
 
 
+QUEUE_OVERFLOW, SEND_FAILURES, LATENESS_SUM_US = "queue_overflow", "send_failures", "lateness_sum_us"
+
+
 @dataclass(frozen=True, slots=True)
 class StatusNews:
-    """What the heartbeat knows of the election at one moment."""
+    """What the heartbeat knows of the election at one moment.
+
+    ``counters`` holds, by name, those of the verdicts on datagrams, and the three named above.
+    """
 
     role: Role
     term: int

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
+from pycarpd.daemon.messages import QUEUE_OVERFLOW, SEND_FAILURES
 from pycarpd.election.model import Role
 from pycarpd.linux.advert_socket import AdvertSocket, Datagram, SendResult
 from pycarpd.linux.announce import Announcer, Claim
@@ -50,6 +51,7 @@ class Ports:
         # Beside ucarp an advert may come from anywhere, and without a trailer.
         self._shape = _shape_of(addresses) if settings.election.strict and addresses else None
         self._told_overflows = 0
+        self._send_failures = 0
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait on; they change when ``refresh`` has opened the sockets anew."""
@@ -113,6 +115,10 @@ class Ports:
                 return
             yield datagram
 
+    def counters(self) -> tuple[tuple[str, int], ...]:
+        """Return what is told of the sockets beside the verdicts on what they hear."""
+        return ((QUEUE_OVERFLOW, self.overflow_count), (SEND_FAILURES, self._send_failures))
+
     @property
     def overflow_count(self) -> int:
         """Return how many datagrams the kernel has dropped for want of room since the socket was opened."""
@@ -144,6 +150,7 @@ class Ports:
             self._advert_socket.send(payload, GROUP)
 
     def _count(self, is_sent: bool) -> bool:
+        self._send_failures += not is_sent
         self._streak = self._streak + 1 if is_sent == self.is_failing else 0
         if self._streak < FAILURES_MAX:
             return False

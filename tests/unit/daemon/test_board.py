@@ -194,7 +194,7 @@ def test_metrics_tell_accepted_from_rejected_and_keep_the_histogram() -> None:
     assert metrics.adverts_sent == 40
     assert metrics.adverts_received == 12
     assert metrics.adverts_rejected == {"bad_digest": 3}
-    assert metrics.receive_overflows == 1
+    assert (metrics.receive_overflows, metrics.send_failures, metrics.lateness_sum_us) == (1, 4, 700)
     assert (metrics.promotions, metrics.promotions_failed) == (2, 1)
     assert metrics.lateness_us[0] == (BUCKETS_US[0], 9)
     assert metrics.lateness_us[-1] == (None, 1)

@@ -21,6 +21,7 @@ def test_a_wake_up_before_its_time_is_not_late() -> None:
     lateness = Lateness()
     lateness.note(-5_000_000)
     assert lateness.counts()[0] == 1
+    assert lateness.sum_us == 0
 
 
 @given(st.lists(st.integers(min_value=0, max_value=10**12)))
@@ -31,4 +32,5 @@ def test_every_wake_up_is_counted_once_and_the_size_is_fixed(late_ns: list[int])
     counts = lateness.counts()
     assert len(counts) == len(BUCKETS_US) + 1
     assert sum(counts) == len(late_ns)
+    assert lateness.sum_us == sum(each // 1000 for each in late_ns)
     assert counts[-1] == sum(each // 1000 > BUCKETS_US[-1] for each in late_ns)

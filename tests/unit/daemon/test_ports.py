@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from pycarpd.daemon.messages import SEND_FAILURES
 from pycarpd.daemon.ports import DRAIN_MAX, FAILURES_MAX, Ports
 from pycarpd.election.model import Member, Role
 from pycarpd.linux.clock import boottime_ns
@@ -208,6 +209,7 @@ def test_failing_to_send_is_told_once_after_three_and_so_is_the_recovery(lab: La
             told = [one.ports.send(PAYLOAD, Role.MASTER) for _ in range(2 * FAILURES_MAX)]
             assert told == [n == FAILURES_MAX for n in range(1, 2 * FAILURES_MAX + 1)]
             assert one.ports.is_failing
+            assert dict(one.ports.counters())[SEND_FAILURES] == len(told)
             lab.ip("a", "link", "set", "eth0", "up")
             assert eventually(lambda: "LOWER_UP" in lab.ip("a", "link", "show", "eth0"))
             one.ports.refresh(boottime_ns())

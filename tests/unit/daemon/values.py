@@ -88,7 +88,10 @@ def status_news(**changes: object) -> StatusNews:
         "why_not": "",
         "peers": (peer_news(), peer_news("meta3", address="192.0.2.13")),
         "degradations": (),
-        "counters": (("accepted", 10), ("unproven", 2), ("bad_digest", 3), ("queue_overflow", 1)),
+        "counters": (
+            *(("accepted", 10), ("unproven", 2), ("bad_digest", 3)),
+            *(("queue_overflow", 1), ("send_failures", 4), ("lateness_sum_us", 700)),
+        ),
         "lateness_us": (9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1),
         "adverts_sent": 40,
         "messages_dropped": 0,
