@@ -11,8 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from scapy.layers.inet import IP
 
 from tests.netns.linux_fixtures import Lab, eventually, ip, laboratory
+from tests.scapy_layer import GROUP, PROTOCOL, Trailer
 
 BIN = Path(sys.executable).parent
 KEY = "5ec2e7" * 10 + "abcd"
@@ -50,9 +52,11 @@ class DaemonHost:
         self._manager.setblocking(False)
         self._notified: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
+        self.under: tuple[str, ...] = ()
+        """The words of a command that starts the daemon."""
 
     def start(self) -> None:
-        command = ["ip", "netns", "exec", self._lab.name("a"), str(BIN / "pycarpd"), "run", "--config"]
+        command = ["ip", "netns", "exec", self._lab.name("a"), *self.under, str(BIN / "pycarpd"), "run", "--config"]
         environment = os.environ | {"NOTIFY_SOCKET": str(self.directory / "notify")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, str(self.config)], env=environment, stderr=log, stdout=log)
@@ -103,6 +107,16 @@ class DaemonHost:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20)
         answer = json.loads(done.stdout) if done.stdout.startswith("{") else {}
         return answer if "role" in answer else {}
+
+    def intervals_us(self, count: int) -> list[int]:
+        """Return what the interval is in so many adverts as host b hears them; to be asked in a child."""
+        with self._lab.inside("b"):
+            channel = socket.socket(socket.AF_INET, socket.SOCK_RAW, PROTOCOL)
+        with channel:
+            group = socket.inet_aton(GROUP) + socket.inet_aton("192.0.2.2")
+            channel.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+            channel.settimeout(WAIT_S)
+            return [int(IP(channel.recv(4096))[Trailer].interval_us) for _ in range(count)]
 
     def close(self) -> None:
         """End whatever runs."""

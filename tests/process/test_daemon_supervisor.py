@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.netns.linux_fixtures import eventually
+from tests.netns.linux_fixtures import eventually, in_child
 from tests.process.daemon_host import BOTH, KEY, WAIT_S, DaemonHost, daemon_host
 
 pytestmark = pytest.mark.netns
@@ -99,6 +99,17 @@ def test_when_the_supervisor_is_killed_the_pair_ends_by_itself(host: DaemonHost)
     host.ended()
     _, alive = psutil.wait_procs(family, timeout=WAIT_S)
     assert alive == [], host.said()
+
+
+def test_where_real_time_is_refused_the_fast_profile_says_so_and_asks_for_patience(host: DaemonHost) -> None:
+    text = host.config.read_text(encoding="utf-8")
+    host.config.write_text(text.replace("vhid = 10", 'vhid = 10\nprofile = "fast"'), encoding="utf-8")
+    host.under = ("setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice")
+    host.start_ready()
+    assert eventually(lambda: host.status().get("role") == "BACKUP", WAIT_S), host.said()
+    said = {each["code"]: each["message"] for each in host.status()["reports"]}  # type: ignore[attr-defined]
+    assert "adverts 50 ms apart" in said["no-priority"]
+    assert in_child(lambda: host.intervals_us(5)) == [50_000] * 5
 
 
 def test_a_reload_applies_what_can_change_without_a_restart(host: DaemonHost) -> None:

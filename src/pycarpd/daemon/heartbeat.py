@@ -21,6 +21,7 @@ from pycarpd.daemon.fencing import FenceKeeper
 from pycarpd.daemon.lateness import Lateness
 from pycarpd.daemon.lines import Lines, place
 from pycarpd.daemon.ports import Ports
+from pycarpd.daemon.punctuality import Punctuality
 from pycarpd.daemon.rehearsal import Rehearsal
 from pycarpd.daemon.vip import VipKeeper
 from pycarpd.daemon.waiting import Waiter
@@ -31,7 +32,6 @@ from pycarpd.election.model import Advert, Flags, Persistent, PlainAdvert, Role
 from pycarpd.election.node import Identity
 from pycarpd.linux.advert_socket import Datagram
 from pycarpd.linux.clock import boottime_ns
-from pycarpd.linux.realtime import Degradation
 from pycarpd.settings import DaemonSettings
 from pycarpd.wire.codec import CodecSettings, Encoder
 from pycarpd.wire.keys import KeyRing
@@ -55,18 +55,18 @@ class Heartbeat:
         identity: Identity,
         persistent: Persistent,
         lines: Lines,
-        degradations: tuple[Degradation, ...],
+        punctuality: Punctuality,
     ) -> None:
         self._settings = settings
         self._codec = codec
         self._source = settings.election.me.address
         self._encoder = Encoder(codec)
         self._receiver = Receiver(codec, identity.epoch, identity.nonce)
-        self._elector = Elector(settings.election, identity, persistent)
+        self._elector = Elector(punctuality.promised(settings.election), identity, persistent)
         self._worker = lines.worker
         self._votes = lines.votes
         self._supervisor = lines.supervisor
-        self._degradations = degradations
+        self._punctuality = punctuality
         self._ports = Ports(settings, self._log)
         cidrs = settings.virtual_addresses
         self._fence = FenceKeeper(settings.interface, tuple(str(ip_interface(c).ip) for c in cidrs), self._log)
@@ -267,7 +267,7 @@ class Heartbeat:
         self._codec = dataclasses.replace(self._codec, keyring=keyring)
         self._encoder = Encoder(self._codec)
         self._receiver.use_keys(keyring)
-        self._elector.reconfigure(settings.election)
+        self._elector.reconfigure(self._punctuality.promised(settings.election))
         self._rehearsal = Rehearsal(settings.election, self._codec)
         self._log(logging.INFO, "settings reloaded")
 
@@ -375,6 +375,8 @@ class Heartbeat:
 
     def _tell_status(self, now_ns: int) -> None:
         self._status_due_ns = now_ns + STATUS_EVERY_NS
+        if (promised := self._punctuality.changed()) is not None:
+            self._elector.reconfigure(promised)
         counters = tuple((v.name.lower(), n) for v, n in self._receiver.counters.items() if n)
         self._worker.send(
             news.status_news(
@@ -383,7 +385,7 @@ class Heartbeat:
                 now_ns,
                 vip_held=self._vip.is_attached,
                 fence_open=self._fence.is_open(now_ns),
-                degradations=self._degradations_now(),
+                degradations=self._punctuality.degradations(self._fence.degradation, self._deadman.degradation),
                 counters=(*counters, *self._ports.counters(), (msg.LATENESS_SUM_US, self._lateness.sum_us)),
                 lateness_us=self._lateness.counts(),
                 adverts_sent=self._adverts_sent,
@@ -391,10 +393,6 @@ class Heartbeat:
                 exports_digest=self._exports_digest,
             )
         )
-
-    def _degradations_now(self) -> tuple[Degradation, ...]:
-        found = (self._fence.degradation, self._deadman.degradation)
-        return (*self._degradations, *(each for each in found if each is not None))
 
     def _log(self, level: int, text: str) -> None:
         self._worker.send(msg.LogNews(level, text))

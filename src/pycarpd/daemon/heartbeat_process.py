@@ -16,6 +16,7 @@ from pycarpd.daemon.heartbeat import Heartbeat
 from pycarpd.daemon.identity import StateError, bring_over, new_identity, read_persistent
 from pycarpd.daemon.lines import Lines
 from pycarpd.daemon.messages import SettingsNews
+from pycarpd.daemon.punctuality import Punctuality
 from pycarpd.invariant import invariant
 from pycarpd.linux.realtime import Degradation, freeze_garbage_collector, lock_memory, use_realtime
 from pycarpd.settings import DaemonSettings
@@ -95,7 +96,7 @@ def main() -> int:
         return FAILED
     worker, votes = (Channel(socket.socket(fileno=fd)) for fd in (arguments.worker_fd, arguments.votes_fd))
     lines = Lines(worker, votes, supervisor)
-    heartbeat = Heartbeat(settings, codec, identity, persistent, lines, use_machine(settings))
+    heartbeat = Heartbeat(settings, codec, identity, persistent, lines, Punctuality(use_machine(settings)))
     heartbeat.run()
     return 0
 

@@ -134,14 +134,7 @@ class Elector:
     def reconfigure(self, settings: ElectionSettings) -> None:
         """Use new timing, priority and preemption from now on; identity and members stay."""
         self._planned = None
-        self._node.settings = replace(
-            self._node.settings,
-            interval_ns=settings.interval_ns,
-            missed_adverts=settings.missed_adverts,
-            priority=settings.priority,
-            preempt=settings.preempt,
-            speculates=settings.speculates,
-        )
+        self._node.settings = self._node.settings.reloaded(settings)
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """Return what the election believes now."""

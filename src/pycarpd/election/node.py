@@ -261,7 +261,7 @@ class Node:
         if advert.handover is not None:  # clients wait for it
             self.advert_due_ns = now_ns + min(self.settings.interval_ns, HANDOVER_REPEAT_NS)
         if self.role is Role.MASTER and self.settings.majority == 1:
-            self.lease_until_ns = now_ns + self.silence_ns() + self.hold_ns
+            self.lease_until_ns = now_ns + self.settings.patience_ns + self.hold_ns
             self.emit(RenewLease(self.lease_until_ns))
 
     def _wanted_lease_ns(self, now_ns: int) -> int:
@@ -274,7 +274,7 @@ class Node:
         is_asking = self.role is Role.SUSPENDED and not self.settings.asks_arbiter and self.hears_majority(now_ns)
         if not (self.role.claims or is_asking):
             return 0
-        lease_ns = min(self.silence_ns() + self.hold_ns, self.settings.hold_max_ns)
+        lease_ns = min(self.settings.patience_ns + self.hold_ns, self.settings.hold_max_ns)
         return lease_ns // timing.NS_PER_MS * timing.NS_PER_MS
 
     def hears_majority(self, now_ns: int) -> bool:
@@ -312,7 +312,7 @@ class Node:
             role=self.role,
             term=self.claimed_term if is_holding else term,
             served_term=self.persistent.served_term,
-            interval_us=self.settings.interval_ns // 1000,
+            interval_us=max(self.settings.interval_ns, self.settings.told_interval_ns) // 1000,
             hold_ms=hold_ms,
             priority=self.settings.priority,
             demotion=demotion,

@@ -1,6 +1,7 @@
 """The election's settings: frozen, validated by the configuration before they get here."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from pycarpd.election.model import Arbiter, Member, TieBreak
 
@@ -30,6 +31,8 @@ class ElectionSettings:
     """How long a node that has just started waits to hear from every other candidate before it promotes itself."""
     speculates: bool = False
     """Whether a standby loads mfsmaster on suspicion, before the lease has run out; see speculation.py."""
+    told_interval_ns: int = 0
+    """What this node's adverts promise where they may come later than the interval has it; 0: the interval itself."""
 
     majority: int = field(init=False, repr=False)
     """How many members, a node itself included, have to agree that it serves: one without an arbiter."""
@@ -37,6 +40,8 @@ class ElectionSettings:
     """Whether an arbiter outside the cluster gives the terms; the members' votes do not count then."""
     counts_votes: bool = field(init=False, repr=False)
     """Whether the members give the terms, by their votes."""
+    patience_ns: int = field(init=False, repr=False)
+    """For how long after an advert of this node the others are not to take it for lost: its lease, but for a hold."""
     rank: int = field(init=False, repr=False)
     """This node's place in the list of members, 0 for the first."""
 
@@ -47,10 +52,23 @@ class ElectionSettings:
             "majority": 1 if self.arbiter is Arbiter.NONE else len(self.members) // 2 + 1,
             "asks_arbiter": self.arbiter is Arbiter.ETCD,
             "counts_votes": self.arbiter is Arbiter.MAJORITY,
+            "patience_ns": self.missed_adverts * max(self.interval_ns, self.told_interval_ns),
             "rank": rank,
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
+
+    def reloaded(self, others: Self) -> Self:
+        """Return these settings with the *others'* timing, priority and preemption."""
+        return replace(
+            self,
+            interval_ns=others.interval_ns,
+            missed_adverts=others.missed_adverts,
+            priority=others.priority,
+            preempt=others.preempt,
+            speculates=others.speculates,
+            told_interval_ns=others.told_interval_ns,
+        )
 
     def member(self, node_id: int) -> Member | None:
         """Return the member of that id, or None for a stranger."""

@@ -38,7 +38,7 @@ def on_support(node: Node, now_ns: int) -> None:
         _on_elected(node, now_ns, has_lease=has_lease)
     elif node.role is Role.SUSPENDED and has_lease and Fault.LINK not in node.faults:
         roles.become_master(node, Cause.RESTORED, now_ns)
-    elif node.hold_ns and node.is_stopping and until_ns - now_ns > node.silence_ns():
+    elif node.hold_ns and node.is_stopping and until_ns - now_ns > node.settings.patience_ns:
         node.emit(Stopped())  # the voters know that it will be back
 
 

@@ -9,6 +9,7 @@ import gc
 import os
 import resource
 import signal
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -47,7 +48,7 @@ def use_realtime(priority: int) -> Degradation | None:
 
     A loop that has not waited for half a second of CPU time, be it a bug or a flood of packets, loses its real-time
     priority (SIGXCPU by RLIMIT_RTTIME, so the signal must be left to this room) and goes on at the best nice value;
-    has_realtime() tells. To be called in the main thread.
+    lost_realtime() tells. To be called in the main thread.
     """
     try:
         signal.signal(signal.SIGXCPU, _give_realtime_up)
@@ -92,6 +93,11 @@ def has_realtime() -> bool:
     return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
 
 
+def lost_realtime() -> Degradation | None:
+    """Return what to say of a real-time priority that this process had and has lost, None if it has lost none."""
+    return _lost[-1] if _lost else None
+
+
 def freeze_garbage_collector() -> Degradation | None:
     """Collect once, then never again: what exists now is permanent, and the loop makes no cycles."""
     gc.collect()
@@ -106,6 +112,9 @@ def freeze_garbage_collector() -> Degradation | None:
     )
 
 
+_lost: deque[Degradation] = deque(maxlen=1)
+
+
 def _guard() -> tuple[int, int]:
     """Return the soft and hard RLIMIT_RTTIME, which never loosen a limit that is tighter already."""
     soft, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
@@ -115,6 +124,13 @@ def _guard() -> tuple[int, int]:
 def _give_realtime_up(_number: int, _frame: FrameType | None) -> None:
     """Let the others run: what hogs a processor is not punctual anyway, but alive it can still be asked why."""
     os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+    _lost.append(
+        Degradation(
+            "no-realtime",
+            "SCHED_FIFO was taken away: this process did not wait once in half a second of computing",
+            "find out what kept it busy, such as a flood of datagrams, and restart pycarpd",
+        )
+    )
     # A nice value that is refused leaves the normal one, which has_realtime() does not claim to be more.
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE_BEST)

@@ -162,6 +162,6 @@ def settling_bound_ns(settings: ElectionSettings, demotion: int, plan_max_ns: in
     hold, a promotion and a demotion each.
     """
     skew_ns = timing.skew_ns(settings.interval_ns, 1, demotion)
-    silence_ns = settings.missed_adverts * settings.interval_ns
+    silence_ns = settings.patience_ns
     rounds_ns = 2 * (2 * silence_ns + skew_ns)
     return settings.start_wait_ns + settings.hold_max_ns + rounds_ns + 3 * plan_max_ns + NS_PER_S

@@ -36,7 +36,7 @@ class LeaseKeeper:
                     self.last_ns.pop(node.name, None)
                 case fx.Send(advert=advert) if advert.role is Role.MASTER:
                     last_ns = self.last_ns.get(node.name, node.now_ns)
-                    usual_ns = node.settings.missed_adverts * node.settings.interval_ns
+                    usual_ns = node.settings.patience_ns
                     if node.settings.asks_arbiter:
                         usual_ns = LEASE_NS
                     silence_ns = max(usual_ns, advert.hold_ms * NS_PER_MS)

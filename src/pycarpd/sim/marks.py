@@ -30,7 +30,7 @@ class VoteMarks:
             return
         for effect in effects:
             if isinstance(effect, fx.Send) and effect.advert.role is Role.MASTER:
-                usual_ns = node.settings.missed_adverts * node.settings.interval_ns
+                usual_ns = node.settings.patience_ns
                 if effect.advert.hold_ms * NS_PER_MS > usual_ns:
                     self._mark("a lease was asked for a hold")
         if isinstance(event, ev.AdvertHeard) and event.is_proven and node.role is Role.BACKUP:

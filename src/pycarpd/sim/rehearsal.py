@@ -39,6 +39,9 @@ SPECULATING = 0.3
 WITHOUT_ARBITER = 0.1
 MIXED = 0.15
 """In how many rehearsals some nodes run another version of pycarpd."""
+UNPUNCTUAL = 0.2
+"""In how many some nodes, half of them, had real-time scheduling refused."""
+HALF = 0.5
 RULE = re.compile(r"\b([SLBP]\d+): ")
 FOREVER_NS = 10_000 * NS_PER_S
 
@@ -82,6 +85,7 @@ def draw(seed: int, arbiter: Arbiter | None = None) -> Scenario:
     # Drawn apart, so that what else a seed means is what it has always meant.
     options = replace(options, speculates=Random(f"speculation {seed}").random() < SPECULATING)
     names = tuple(f"meta{number}" for number in range(1, options.nodes + 1))
+    options = replace(options, unpunctual=_draw_unpunctual(Random(f"punctuality {seed}"), names))
     moments = draw_moments(rng, draw_plan(rng, duration_ns=FAULTS_NS), names)
     return Scenario(seed, options, rng.randint(0, BEGIN_MAX_NS), moments)
 
@@ -109,6 +113,12 @@ def _draw_options(rng: Random, arbiter: Arbiter, *, is_sealed: bool) -> WorldOpt
     )
 
 
+def _draw_unpunctual(rng: Random, names: tuple[str, ...]) -> frozenset[str]:
+    if rng.random() >= UNPUNCTUAL:
+        return frozenset()
+    return frozenset(name for name in names if rng.random() < HALF)
+
+
 def _draw_dialects(rng: Random, nodes: int) -> dict[str, Dialect]:
     if rng.random() >= MIXED:
         return {}
@@ -122,6 +132,8 @@ def perform(scenario: Scenario) -> Result:
     converged_ns = 0
     for dialect in set(scenario.options.dialects.values()):
         world.mark(f"a node of another version: {dialect.name.lower()}")
+    if scenario.options.unpunctual:
+        world.mark("a node whose adverts may be late")
     if scenario.options.speculates:
         world.mark("a cluster that speculates")
     if scenario.options.arbiter is Arbiter.NONE:

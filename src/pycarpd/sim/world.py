@@ -41,6 +41,7 @@ HISTORY_MAX = 400
 ETCD_OUTAGES_NS = 30 * NS_PER_S
 ETCD_LEASES = 4
 """How many leases of an arbiter a mended cluster may have to wait for: masters' and members'."""
+UNPUNCTUAL = 5
 ORPHAN_STEPS = 4
 """How many steps of a plan without a heartbeat may run into their bounds."""
 
@@ -64,6 +65,8 @@ class WorldOptions:
     is_checked: bool = True
     is_sealed: bool = True
     """Whether adverts travel as bytes through the real codec, or as they are."""
+    unpunctual: frozenset[str] = frozenset()
+    """Whose adverts promise no more than one in UNPUNCTUAL intervals, as of a host that refused real time."""
     dialects: dict[str, Dialect] = field(default_factory=dict)
     """Who runs another version of pycarpd."""
 
@@ -157,7 +160,8 @@ class World:
         habits = self.options.habits
         plan_max_ns = max(habits.plan_timeout_ns, habits.promotion_ns) + habits.undo_ns + habits.demotion_ns
         arbiter_ns = ETCD_LEASES * LEASE_NS if self.etcd is not None else 0
-        return arbiter_ns + settling_bound_ns(next(iter(self.nodes.values())).settings, demotion, plan_max_ns)
+        patient = max((node.settings for node in self.nodes.values()), key=lambda settings: settings.patience_ns)
+        return arbiter_ns + settling_bound_ns(patient, demotion, plan_max_ns)
 
     def orphans_ns(self) -> int:
         """Return how long workers without a heartbeat may need to end what they do before their node starts anew."""
@@ -220,6 +224,7 @@ class World:
             tie_break=TieBreak.NUMERIC if options.strict else TieBreak.UCARP_LITTLE_ENDIAN,
             advbase=1,
             config_digest=1,
+            told_interval_ns=UNPUNCTUAL * options.interval_ns if member.name in options.unpunctual else 0,
         )
         password = None if options.strict else UCARP_PASSWORD
         codec = CodecSettings(VHID, VIRTUAL_ADDRESS, member.node_id, self.members, options.strict, ring, password)

@@ -65,8 +65,14 @@ def test_a_loop_that_never_waits_loses_its_priority_and_lives() -> None:
     code = "resource.setrlimit(resource.RLIMIT_RTTIME, (100000, -1)); granted = use_realtime(10), has_realtime()\n"
     code += "import time; end = time.monotonic() + 30\n"
     code += "while has_realtime() and time.monotonic() < end: pass\n"
-    code += "print(json.dumps([*granted, has_realtime(), os.getpriority(os.PRIO_PROCESS, 0)]))"
-    assert outcome(HEAD + code) == [None, True, False, -20]
+    code += "lost = lost_realtime(); said = [lost.code, bool(lost.remedy)]\n"
+    code += "print(json.dumps([*granted, has_realtime(), os.getpriority(os.PRIO_PROCESS, 0), said]))"
+    assert outcome(HEAD + code) == [None, True, False, -20, ["no-realtime", True]]
+
+
+def test_a_loop_that_waits_has_lost_nothing() -> None:
+    code = "granted = use_realtime(10); print(json.dumps([granted, lost_realtime()]))"
+    assert outcome(HEAD + code) == [None, None]
 
 
 def test_the_collector_is_off_and_what_exists_is_frozen() -> None:
