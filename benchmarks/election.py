@@ -79,7 +79,7 @@ class Room:
             settings = Settings("fast" if is_fast else "default", "majority")
             cluster.daemons.settings = settings.with_priorities(ranked(cluster.daemons.hosts))
             cluster.daemons.write_configs()
-            words = ("env", f"PYTHONPATH={_python_path()}", sys.executable, "-m", "benchmarks.standin")
+            words = ("env", f"PYTHONPATH={python_path()}", sys.executable, "-m", "benchmarks.standin")
             argv = cluster.topology.inside(host, *words, str(cluster.daemons.config(host)))
             self.owner.adopt(spawn(argv, cluster.daemons.log(host)))
 
@@ -97,7 +97,8 @@ class Room:
                 (topology.host_directory(host) / name).unlink(missing_ok=True)
 
 
-def _python_path() -> str:
+def python_path() -> str:
+    """Return where a process of a contender finds these benchmarks."""
     return os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(REPOSITORY))))
 
 

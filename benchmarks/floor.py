@@ -1,92 +1,109 @@
-"""What Python itself needs at a heartbeat's pace: a loop that hears two adverts, verifies them and says one.
+"""What Python itself needs at a heartbeat's pace: a loop on the same wire that hears, verifies and says, and no more.
 
-It decides nothing, reads no clock and no field, so its share of a core is the least that a heartbeat in Python has on
-this machine, with the caches as cold as other programs leave them in ten milliseconds. The peers are this process; what
-is measured is another, which ends with it.
+Three of them play the three nodes: one says a claim each interval, the others answer each claim with a report, and all
+of them hear everything and verify it. Nothing is decoded, decided or remembered, so their shares of a core are the
+least that a heartbeat of this shape in Python has on this machine: the same raw sockets in the same namespaces, the
+kernel's work included, and the caches as cold as other programs leave them in ten milliseconds.
 """
 
+import gc
 import hmac
+import os
 import select
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
-from netns.commands import LaboratoryError, bound_to_parent
+from netns.cluster import Cluster
+from netns.commands import LaboratoryError, spawn
+from netns.owner import Owner
+from netns.topology import INTERFACE
+from pycarpd.daemon.ports import GROUP
+from pycarpd.linux.advert_socket import CARP_PROTOCOL, AdvertSocket
+from pycarpd.linux.clock import DeadlineTimer, boottime_ns
 from pycarpd.wire.mac import Schedule
 
-INTERVAL_S: Final = 0.01
-ADVERT_BYTES: Final = 276
+MODULE: Final = "benchmarks.floor"
+INTERVAL_NS: Final = 10_000_000
+SILENCE_NS: Final = 3 * INTERVAL_NS
+VHID: Final = 10
+DATAGRAM_BYTES: Final = 276
 """A standby's report in a cluster of three."""
-PEERS: Final = 2
+CLAIM, REPORT = b"\x01", b"\x02"
 _MAC_BYTES: Final = 32
 _READ_BYTES: Final = 4096
-_ENDS_WITHIN_S: Final = 10.0
 _ANCILLARY_BYTES: Final = 256
 _SCHEDULE: Final = Schedule(bytes(_MAC_BYTES), "sha256")
-_REPOSITORY: Final = Path(__file__).parents[1]
 
 
-def signed(number: int) -> bytes:
-    """Return a datagram as long as an advert, with its MAC."""
-    body = number.to_bytes(ADVERT_BYTES - _MAC_BYTES, "big")
+def starter(cluster: Cluster, owner: Owner, python_path: str) -> Callable[[str, int], None]:
+    """Return what starts a loop on a host, by its rank: the first of them claims."""
+
+    def start(host: str, rank: int) -> None:
+        kind = CLAIM if rank == 0 else REPORT
+        words = ("env", f"PYTHONPATH={python_path}", sys.executable, "-m", MODULE)
+        argv = cluster.topology.inside(host, *words, cluster.topology.hosts[host].address, str(kind[0]))
+        owner.adopt(spawn(argv, cluster.daemons.log(host)))
+
+    return start
+
+
+def signed(kind: bytes, number: int) -> bytes:
+    """Return a datagram as long as an advert, of this kind and for the group, with its MAC."""
+    body = kind + bytes([VHID]) + number.to_bytes(DATAGRAM_BYTES - _MAC_BYTES - 2, "big")
     return body + _SCHEDULE.mac(body)
 
 
-def loop(channel: socket.socket) -> None:
-    """Hear whatever is there, verify it, and answer each round with one datagram, until the other end is closed."""
-    channel.setblocking(False)
-    waiter = select.epoll()
-    waiter.register(channel.fileno(), select.EPOLLIN)
-    number = 0
+def loop(channel: socket.socket, own_kind: bytes) -> None:
+    """Hear whatever is there and verify it; say a claim each interval, or a report after each claim. Never returns."""
+    timer, waiter = DeadlineTimer(), select.epoll()
+    for fileno in (timer.fileno(), channel.fileno()):
+        waiter.register(fileno, select.EPOLLIN)
+    number, due_ns = 0, boottime_ns()
+    timer.arm(due_ns)
     while True:
         waiter.poll()
-        while True:
-            try:
-                payload, _, _, _ = channel.recvmsg(_READ_BYTES, _ANCILLARY_BYTES)
-            except BlockingIOError:
-                break
-            if not payload:
-                return
-            if not hmac.compare_digest(_SCHEDULE.mac(payload[:-_MAC_BYTES]), payload[-_MAC_BYTES:]):
-                raise RuntimeError("a datagram of our own is not genuine: the figure would be of something else")
+        has_heard_claim = heard_claim(channel)
+        now_ns = boottime_ns()
+        if own_kind == CLAIM and now_ns >= due_ns:
+            due_ns += INTERVAL_NS
+        elif own_kind == REPORT and (has_heard_claim or now_ns >= due_ns):
+            due_ns = now_ns + SILENCE_NS
+        else:
+            continue
+        timer.arm(due_ns)
         number += 1
-        channel.send(signed(number))
+        channel.sendto(signed(own_kind, number), (GROUP, 0))
 
 
-def run_beside(seconds: float, look: Callable[[int], float], tell: Callable[[float], None]) -> float:
-    """Let the loop run for so long, and return what *look* found of its process over that time, end less beginning."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = bound_to_parent([sys.executable, "-m", "benchmarks.floor", str(theirs.fileno())])
-    with subprocess.Popen(command, pass_fds=(theirs.fileno(),), cwd=_REPOSITORY) as process, ours:
-        theirs.close()
-        _speak(ours, 1.0, lambda _: None)
-        before = look(process.pid)
-        _speak(ours, seconds, tell)
-        found = look(process.pid) - before
-        ours.close()
-        if process.wait(_ENDS_WITHIN_S):
-            raise LaboratoryError(f"the bare loop ended with status {process.returncode}: its figure is of no use")
-    return found
+def heard_claim(channel: socket.socket) -> bool:
+    """Take everything that is there and verify it; tell whether a claim was among it."""
+    found = False
+    while True:
+        try:
+            packet, _, _, _ = channel.recvmsg(_READ_BYTES, _ANCILLARY_BYTES)
+        except BlockingIOError:
+            return found
+        payload = packet[(packet[0] & 0x0F) * 4 :]
+        if not hmac.compare_digest(_SCHEDULE.mac(payload[:-_MAC_BYTES]), payload[-_MAC_BYTES:]):
+            raise LaboratoryError("a datagram of our own is not genuine: the figure would be of something else")
+        found = found or payload[:1] == CLAIM
 
 
-def _speak(channel: socket.socket, seconds: float, tell: Callable[[float], None]) -> None:
-    """Say what the peers say, in each interval, and take what is answered."""
-    datagrams = [signed(number) for number in range(PEERS)]
-    began = due = time.monotonic()
-    while due - began < seconds:
-        for datagram in datagrams:
-            channel.send(datagram)
-        due += INTERVAL_S
-        time.sleep(max(0.0, due - time.monotonic()))
-        for _ in range(PEERS):  # it may have been woken for each of them
-            if select.select((channel,), (), (), 0)[0]:
-                channel.recv(_READ_BYTES)
-        tell(INTERVAL_S)
+def main() -> None:
+    """Run a loop on the host with this address, until it is killed."""
+    address, kind = sys.argv[1:]
+    opened = AdvertSocket(INTERFACE, address, GROUP, VHID)
+    fault = opened.open()
+    if fault is not None:
+        raise LaboratoryError(str(fault))
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, CARP_PROTOCOL, os.dup(opened.fileno())) as channel:
+        loop(channel, bytes([int(kind)]))
 
 
 if __name__ == "__main__":
-    loop(socket.socket(fileno=int(sys.argv[1])))
+    main()

@@ -7,7 +7,7 @@ adds to a system call. Each round times a batch, since the clock is not fine eno
 import gc
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pycarpd.election.elector import Elector
@@ -41,7 +41,7 @@ NONCE = 77
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured thing, in microseconds for each advert."""
+    """One measured thing, in microseconds for each advert: median and 99th percentile of the batches' means."""
 
     name: str
     median_us: float
@@ -67,8 +67,11 @@ class _Bench:
         return [self.theirs.encode(each, self.source) for each in numbered]
 
 
-def measure(rounds: int) -> Iterator[Figure]:
-    """Yield the figures, slowest part first; garbage collection is off as it is in the heartbeat."""
+def measure(rounds: int, tell: Callable[[], None]) -> list[Figure]:
+    """Return the figures of each part; *tell* is called after each round.
+
+    Garbage collection is off, as it is in the heartbeat.
+    """
     bench = _bench()
     gc.collect()
     gc.disable()
@@ -78,11 +81,14 @@ def measure(rounds: int) -> Iterator[Figure]:
     try:
         for round_number in range(rounds):
             _round(bench, 1 + round_number * BATCH, received, decided, encoded)
+            tell()
     finally:
         gc.enable()
-    yield _figure("receive: verify, decode, replay window", received)
-    yield _figure("decide: one step of the Elector", decided)
-    yield _figure("send: encode and sign", encoded)
+    return [
+        _figure("receive: verify, decode, replay window", received),
+        _figure("decide: one step of the Elector", decided),
+        _figure("send: encode and sign", encoded),
+    ]
 
 
 def _round(bench: _Bench, first: int, received: list[float], decided: list[float], encoded: list[float]) -> None:

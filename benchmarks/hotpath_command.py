@@ -2,11 +2,11 @@
 
 import platform
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from benchmarks import hotpath as hot
@@ -15,6 +15,9 @@ from benchmarks.residence import FLOOR, Cost, measure, total_s
 from benchmarks.results import Raw, raw_path, write_records
 from benchmarks.stand import machine
 from netns.owner import Owner, reap
+
+_COLUMNS: Final = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+_TITLES: Final = TITLES | {FLOOR: "a Python loop, 10 ms: hears, verifies, says, no more"}
 
 
 def hotpath(
@@ -25,7 +28,9 @@ def hotpath(
     as_json: Raw = None,
 ) -> None:
     """Measure what one advert costs the heartbeat: verify, decode, decide, encode, sign."""
-    figures = list(track(hot.measure(rounds), "measuring", total=3, transient=True))
+    with Progress(*_COLUMNS, transient=True) as progress:
+        bar = progress.add_task("batches", total=rounds)
+        figures = hot.measure(rounds, lambda: progress.advance(bar))
     Console().print(_table(figures))
     costs = _live(live) if live else []
     conditions: dict[str, Any] = {"kind": "machine", **machine()}
@@ -34,8 +39,7 @@ def hotpath(
 
 def _live(seconds: float) -> list[Cost]:
     reap()
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Owner(handle_signals=True) as owner, Progress(*columns, transient=True) as progress:
+    with Owner(handle_signals=True) as owner, Progress(*_COLUMNS, transient=True) as progress:
         bar = progress.add_task("three nodes", total=total_s(seconds))
         costs = measure(Room(owner), seconds, lambda passed_s: progress.advance(bar, passed_s))
     Console().print(_cost_table(costs))
@@ -43,7 +47,8 @@ def _live(seconds: float) -> list[Cost]:
 
 
 def _table(figures: list[hot.Figure]) -> Table:
-    table = Table(title=f"microseconds for each advert, Python {platform.python_version()} on {platform.machine()}")
+    where = f"Python {platform.python_version()} on {platform.machine()}"
+    table = Table(title=f"microseconds for each advert, by the means of batches of {hot.BATCH}; {where}")
     table.add_column("what")
     for heading in ("median", "p99", "batches"):
         table.add_column(heading, justify="right")
@@ -53,16 +58,13 @@ def _table(figures: list[hot.Figure]) -> Table:
 
 
 def _cost_table(costs: list[Cost]) -> Table:
-    table = Table(title=f"the process that keeps time, three nodes, {costs[0].seconds:.0f} s")
+    table = Table(title="the process that keeps time, three nodes")
     table.add_column("contender")
-    for heading in ("node", "of a core", "resident", "growth"):
+    for heading in ("node", "seconds", "of a core", "resident", "growth"):
         table.add_column(heading, justify="right")
     for cost in costs:
         share = f"{cost.percent:.2f} %"
-        if cost.contender == FLOOR:
-            table.add_row("a Python loop that hears two adverts, verifies them, says one", "", share, "", "")
-            continue
         node = f"{cost.host}, {'master' if cost.is_master else 'standby'}"
         growth = f"{cost.late_mb - cost.early_mb:+.1f} MB"
-        table.add_row(TITLES[cost.contender], node, share, f"{cost.late_mb:.1f} MB", growth)
+        table.add_row(_TITLES[cost.contender], node, f"{cost.seconds:.0f}", share, f"{cost.late_mb:.1f} MB", growth)
     return table

@@ -2,7 +2,7 @@
 
 The figures are the kernel's (proc(5): utime and stime, VmRSS), of the heartbeat processes and of keepalived's VRRP
 processes, the master's apart from the standbys': the master hears two reports each interval, a standby a claim and a
-report. Memory is looked at after a fifth of the time and at the end. Last comes a bare loop (see floor.py).
+report. Memory is looked at after a fifth of the time and at the end. Last come three bare loops (see floor.py).
 """
 
 import os
@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import floor
-from benchmarks.election import HELD_WITHIN_S, Room
+from benchmarks.election import HELD_WITHIN_S, Room, python_path
 from netns.commands import eventually
 from netns.topology import Process
 
 NAMES: Final = ("pycarpd-fast", "keepalived-fast")
 FLOOR: Final = "floor"
 FLOOR_S_MAX: Final = 60.0
-"""The bare loop keeps nothing: a minute of it says as much as an hour."""
+"""The bare loops keep nothing: a minute of them says as much as an hour."""
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _WARM_SHARE: Final = 5
+_SETTLE_S: Final = 2.0
+_LOOPS: Final = ("pycarpd.daemon.heartbeat", floor.MODULE)
 _TELL_EVERY_S: Final = 0.5
 
 
@@ -41,14 +43,13 @@ class Cost:
 
 
 def measure(room: Room, seconds: float, tell: Callable[[float], None]) -> list[Cost]:
-    """Return the costs of every node of both, one contender after the other, and of the bare loop.
+    """Return the costs of every node of both, one contender after the other, and of the bare loops.
 
     *tell* is told now and then how many seconds more have passed, ``total_s`` of them in all.
     """
-    costs = [cost for name in NAMES for cost in _of(room, name, seconds, tell)]
     floor_s = min(seconds, FLOOR_S_MAX)
-    spent_s = floor.run_beside(floor_s, _cpu_s, tell)
-    return [*costs, Cost(FLOOR, "", False, round(100 * spent_s / floor_s, 2), 0.0, 0.0, floor_s)]
+    turns = (*((name, seconds) for name in NAMES), (FLOOR, floor_s))
+    return [cost for name, turn_s in turns for cost in _of(room, name, turn_s, tell)]
 
 
 def total_s(seconds: float) -> float:
@@ -65,14 +66,17 @@ def _wait(seconds: float, tell: Callable[[float], None]) -> None:
 
 
 def _of(room: Room, name: str, seconds: float, tell: Callable[[float], None]) -> list[Cost]:
-    cluster, start = room.cluster, room.contender(name)
+    cluster = room.cluster
+    is_floor = name == FLOOR
+    start = floor.starter(cluster, room.owner, python_path()) if is_floor else room.contender(name)
     try:
         for rank, host in enumerate(cluster.daemons.hosts):
             start(host, rank)
-        eventually(lambda: len(cluster.topology.holders_of()) == 1, HELD_WITHIN_S, "somebody has the VIP")
-        time.sleep(2.0)
+        if not is_floor:  # which claims, and has no address
+            eventually(lambda: len(cluster.topology.holders_of()) == 1, HELD_WITHIN_S, "somebody has the VIP")
+        time.sleep(_SETTLE_S)
         processes = {host: _core(cluster.topology.processes(host)) for host in cluster.daemons.hosts}
-        (holder,) = cluster.topology.holders_of()
+        (holder,) = cluster.daemons.hosts[:1] if is_floor else cluster.topology.holders_of()
         began, cpu = time.monotonic(), {host: _cpu_s(pid) for host, pid in processes.items()}
         warm_s = seconds / _WARM_SHARE
         _wait(warm_s, tell)
@@ -96,8 +100,8 @@ def _of(room: Room, name: str, seconds: float, tell: Callable[[float], None]) ->
 
 
 def _core(processes: list[Process]) -> int:
-    """Return the process that keeps time: pycarpd's heartbeat, or keepalived's youngest, which does VRRP."""
-    hearts = [p.pid for p in processes if any(w.startswith("pycarpd.daemon.heartbeat") for w in p.arguments)]
+    """Return the process that keeps time: a heartbeat, a bare loop, or keepalived's youngest, which does VRRP."""
+    hearts = [p.pid for p in processes if any(w.startswith(_LOOPS) for w in p.arguments)]
     return hearts[0] if hearts else max(p.pid for p in processes if p.command.startswith("keepalived"))
 
 
