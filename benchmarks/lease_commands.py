@@ -65,7 +65,7 @@ def jitter(
         raise typer.Exit(_failed(str(error))) from None
     Console().print(_counts_table(results), _lateness_table(results))
     conditions: dict[str, Any] = {"kind": "machine", **machine()}
-    write_records(raw_path(as_json, "jitter"), [conditions, *map(asdict, results)])
+    write_records(raw_path(as_json, f"jitter-{profile}"), [conditions, *map(asdict, results)])
     raise typer.Exit(1 if any(r.who == "pycarpd" and r.takeovers for r in results) else 0)
 
 

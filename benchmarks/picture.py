@@ -3,12 +3,14 @@
 Light and dark readers see the same: text and lines are drawn on a card of their own.
 """
 
+import math
 import statistics
 from collections.abc import Iterable
 from html import escape
 from typing import Any, Final
 
 from benchmarks.contenders import CONTENDERS
+from benchmarks.summary import crashes_of, or_never
 
 WIDTH: Final = 860
 _LEFT: Final = 270
@@ -67,9 +69,9 @@ class Drawing:
 
 def phases_picture(records: list[dict[str, Any]]) -> str:
     """Return the contenders' takeovers one below the other: median phases as bars, each crash's write as a dot."""
-    rows = [(entry.title, _crashes(records, entry.name)) for entry in CONTENDERS]
+    rows = [(entry.title, crashes_of(records, entry.name)) for entry in CONTENDERS]
     rows = [(title, crashes) for title, crashes in rows if crashes]
-    longest = max(float(c["written_ms"]) for _title, crashes in rows for c in crashes)
+    longest = max(float(c["written_ms"]) for _title, crashes in rows for c in crashes if c["written_ms"] is not None)
     end_ms = _round_up(longest)
     drawing = Drawing(WIDTH, _TOP + _ROW * len(rows) + 70, "From the crash of the master's host to the next write")
     drawing.text(20, 28, "From the crash of the master's host to a client's next completed write", size=16)
@@ -86,28 +88,26 @@ def phases_picture(records: list[dict[str, Any]]) -> str:
     return drawing.svg()
 
 
-def _crashes(records: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [r for r in records if r["kind"] == "crash" and r["contender"] == name and r["written_ms"] is not None]
-
-
 def _row(drawing: Drawing, y: float, title: str, crashes: list[dict[str, Any]], scale: float) -> None:
-    median = statistics.median(float(c["written_ms"]) for c in crashes)
+    median = statistics.median(or_never(c["written_ms"]) for c in crashes)
+    never = sum(c["written_ms"] is None for c in crashes)
+    words = (f"{median:.0f} ms" if math.isfinite(median) else "never") + f", {never} never" * bool(never)
     name, _, rest = title.partition(" (")
     drawing.text(20, y + 20, name + (", " + rest.partition(")")[0] if rest else ""), size=13)
-    drawing.text(20, y + 37, f"{median:.0f} ms" + rest.partition(")")[2], size=12, colour="#666")
+    drawing.text(20, y + 37, words + rest.partition(")")[2], size=12, colour="#666")
     reached = 0.0
     for phase, words, colour in _PHASES:
         at = _median_phase(crashes, phase)
         if at is not None and at > reached:
             drawing.box(_LEFT + reached * scale, y + 10, (at - reached) * scale, 16, colour, f"{words}: {at:.0f} ms")
             reached = at
-    for crash in crashes:
+    for crash in (c for c in crashes if c["written_ms"] is not None):
         drawing.dot(_LEFT + float(crash["written_ms"]) * scale, y + 36, "#3fa66a")
 
 
 def _median_phase(crashes: list[dict[str, Any]], phase: str) -> float | None:
-    values = [float(c["phases_ms"][phase]) for c in crashes if c["phases_ms"].get(phase) is not None]
-    return statistics.median(values) if values else None
+    median = statistics.median(or_never(c["phases_ms"].get(phase)) for c in crashes)
+    return median if math.isfinite(median) else None
 
 
 def _legend(drawing: Drawing, y: float) -> None:

@@ -1,5 +1,6 @@
 """The command ``report``: pictures and the README's table, made from raw figures that were measured before."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,7 +13,7 @@ from benchmarks.results import RESULTS, read_records
 from benchmarks.scale_tables import scale_picture, scale_table
 from benchmarks.spread import DRAWN
 from benchmarks.story import median_crash, story_picture
-from benchmarks.summary import crashes_of, of_contender, takeover_table
+from benchmarks.summary import crashes_of, in_ms, of_contender, takeover_table
 from netns.cluster import REPOSITORY
 
 PICTURES: Final = Path(__file__).parent / "pictures"
@@ -73,8 +74,9 @@ def markdown(records: list[dict[str, Any]]) -> str:
         garp, _ = of_contender(records, entry.name, "garp_ms")
         written, missing = of_contender(records, entry.name, "written_ms")
         if garp is not None and written is not None:
+            worst = max((float(r["written_ms"]) for r in mine if r["written_ms"] is not None), default=math.inf)
             late = f", {missing} never" if missing else ""
-            cells = (f"{garp.median:.0f} ms", f"**{written.median:.0f} ms**", f"{written.worst:.0f} ms{late}")
+            cells = (in_ms(garp.median), f"**{in_ms(written.median)}**", in_ms(worst) + late)
             lines.append(f"| {entry.title} | {len(mine)} | {' | '.join(cells)} |")
     where = f"{conditions['processor']}, {conditions['cores']} cores, Linux {conditions['kernel']}"
     where += ", huge pages for all" * (conditions.get("huge pages") == "always")
@@ -82,5 +84,6 @@ def markdown(records: list[dict[str, Any]]) -> str:
         f"MooseFS {conditions['moosefs']}, {conditions['clients']} client and {conditions['chunkservers']} chunkserver"
     )
     lines.append("")
-    lines.append(f"Measured by `./benchmarks/run takeover` on {where}; {what}, three metadata hosts.")
+    lines.append(f"Measured by `./benchmarks/run takeover` on {where}; {what}, three metadata hosts, of which")
+    lines.append("ucarp's recipe can use two.")
     return "\n".join(lines) + "\n"

@@ -37,7 +37,7 @@ def scale(
     """Promote file systems of every size, and start a bare mfsmaster on the same files: and compare."""
     reap()
     points = points_of(inodes, lines, beside)
-    raw = raw_path(as_json, "scale")
+    raw = raw_path(as_json, "scale" if profile == "default" else f"scale-{profile}")
     records: list[dict[str, Any]] = [{"kind": "machine", **machine(), "profile": profile}]
     deadline = time.monotonic() + limit_min * 60
     bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

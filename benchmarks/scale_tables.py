@@ -12,7 +12,8 @@ from benchmarks.picture import Drawing
 from benchmarks.summary import Spread
 
 RATIO_WANTED: Final = 1.15
-COUNTS_FROM_INODES: Final = 100_000
+COUNTS_FROM_INODES: Final = 90_000
+"""A file system that is to have 100 000 inodes comes out some per cent smaller: it grows by whole directories."""
 _SERIES: Final = (
     ("crash_ms", "from the crash to the first answer", "#9aa5b1"),
     ("served_ms", "from the standby's claim to the first answer", "#5b8def"),

@@ -10,8 +10,10 @@ from itertools import pairwise
 from typing import Any, Final
 
 from benchmarks.election import TITLES
-from benchmarks.jitter import BUCKETS_MS
+from benchmarks.jitter import BUCKETS_MS, INTERVAL_MS
 from benchmarks.picture import Drawing, ticks
+from benchmarks.summary import or_never
+from benchmarks.switchover import DONE
 
 WIDTH: Final = 860
 _LEFT: Final = 300
@@ -28,16 +30,16 @@ Rows = list[tuple[str, list[float]]]
 
 
 def election_picture(records: Records) -> str:
-    """Return each crash's first gratuitous ARP, a row for each contender."""
-    crashes = [r for r in records if r["kind"] == "crash" and r["garp_ms"] is not None]
+    """Return each crash's first gratuitous ARP, a row for each contender; one without any is as late as can be."""
+    crashes = [r for r in records if r["kind"] == "crash"]
     names = dict.fromkeys(r["contender"] for r in crashes)
-    rows = [(TITLES[name], [float(r["garp_ms"]) for r in crashes if r["contender"] == name]) for name in names]
+    rows = [(TITLES[name], [or_never(r["garp_ms"]) for r in crashes if r["contender"] == name]) for name in names]
     return spread_picture("From the crash of the address's holder to the next one's gratuitous ARP", rows, "ms")
 
 
 def switchover_picture(records: Records) -> str:
     """Return each switchover's longest write gap, and below it the steps that it went into."""
-    moves = [r for r in records if r["kind"] == "switchover" and r["code"] == "switchover-done"]
+    moves = [r for r in records if r["kind"] == "switchover" and r["code"] == DONE]
     steps = dict.fromkeys(name for move in moves for name, _ in move["steps_ms"])
     taken = {step: [float(ms) for move in moves for name, ms in move["steps_ms"] if name == step] for step in steps}
     rows = [("clients' longest write gap", [float(move["gap_ms"]) for move in moves])]
@@ -87,14 +89,24 @@ def jitter_picture(records: Records) -> str:
     return drawing.svg()
 
 
+def _spread_words(median: float, values: list[float], unit: str) -> str:
+    never = sum(math.isinf(value) for value in values)
+    worst = max((value for value in values if math.isfinite(value)), default=math.inf)
+    words = f"median {median:.1f} {unit}, worst {worst:.1f}" if math.isfinite(median) else "median never"
+    return f"{words}, {never} never" if never else words
+
+
 def spread_picture(title: str, rows: Rows, unit: str) -> str:
-    """Return the rows' figures as dots below each other, each with its median as a line and in words."""
+    """Return the rows' figures as dots below each other, each with its median as a line and in words.
+
+    What is infinite never came: it counts, and is told in words.
+    """
     rows = [(name, values) for name, values in rows if values]
     bottom = _TOP + _ROW * len(rows)
     drawing = Drawing(WIDTH, bottom + 40, title)
     drawing.text(20, 28, title, size=16)
     drawing.text(20, 47, "dots: every single one; lines: medians", size=12, colour="#666")
-    end = max((max(values) for _, values in rows), default=1.0) * 1.05
+    end = max((value for _, values in rows for value in values if math.isfinite(value)), default=1.0) * 1.05
     scale = (WIDTH - _LEFT - _RIGHT) / end
     for tick in ticks(end):
         x = _LEFT + tick * scale
@@ -103,10 +115,12 @@ def spread_picture(title: str, rows: Rows, unit: str) -> str:
     for number, (name, values) in enumerate(rows):
         y, median = _TOP + number * _ROW, statistics.median(values)
         drawing.text(20, y + 14, name, size=13)
-        drawing.text(20, y + 31, f"median {median:.1f} {unit}, worst {max(values):.1f}", size=12, colour="#666")
-        for value in values:
+        seen = [value for value in values if math.isfinite(value)]
+        drawing.text(20, y + 31, _spread_words(median, values, unit), size=12, colour="#666")
+        for value in seen:
             drawing.dot(_LEFT + value * scale, y + 14, _COLOURS[0])
-        drawing.line(_LEFT + median * scale, y, _LEFT + median * scale, y + 28, "#222")
+        if math.isfinite(median):
+            drawing.line(_LEFT + median * scale, y, _LEFT + median * scale, y + 28, "#222")
     return drawing.svg()
 
 
@@ -114,6 +128,6 @@ DRAWN: Final[dict[str, Callable[[Records], str]]] = {
     "election": election_picture,
     "switchover": switchover_picture,
     "hotpath": hotpath_picture,
-    "jitter": jitter_picture,
+    **{f"jitter-{profile}": jitter_picture for profile in INTERVAL_MS},
 }
 """The measurements whose raw figures and picture bear their name."""

@@ -8,17 +8,19 @@ predecessors. So nobody starts from a better place, and chunkservers, clients an
 import os
 import shutil
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from netns.capture import Capture
-from netns.cluster import Cluster, Options
+from netns.cluster import REPOSITORY, Cluster, Options
 from netns.commands import LaboratoryError, eventually, run
 from netns.owner import Owner, huge_page_policy
 from netns.topology import SWITCH, VIP
 
 FIRST: Final = "m1"
 _OWNER_NAME: Final = "mfs"
+_NOT_KNOWN: Final = "not known"
 _COMPLETE_WITHIN_S: Final = 30.0
 
 
@@ -128,6 +130,11 @@ class Stand:
                 path.unlink()
 
 
+def _output(*words: str) -> str:
+    done = run(*words)
+    return done.output.strip() if done.succeeded else _NOT_KNOWN
+
+
 def machine() -> dict[str, str]:
     """Return what the figures were measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -140,5 +147,8 @@ def machine() -> dict[str, str]:
         "memory": f"{memory_kb / 1024 / 1024:.0f} GiB",
         "kernel": os.uname().release,
         "huge pages": huge_page_policy(),
-        "moosefs": (asked.output + asked.errors).split()[1].partition("-")[0] if asked.succeeded else "not known",
+        "moosefs": (asked.output + asked.errors).split()[1].partition("-")[0] if asked.succeeded else _NOT_KNOWN,
+        **{package: _output("dpkg-query", "-W", "-f", "${Version}", package) for package in ("ucarp", "keepalived")},
+        "pycarpd": _output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"),
+        "date": datetime.now(UTC).date().isoformat(),
     }

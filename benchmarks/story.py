@@ -22,7 +22,7 @@ _RED, _BLUE, _ORANGE, _GREEN, _GREY = "#d64545", "#5b8def", "#f2a93b", "#3fa66a"
 def median_crash(records: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
     """Return the crash of that contender whose next write came after the median time."""
     crashes = [r for r in records if r["kind"] == "crash" and r["contender"] == name and r["written_ms"] is not None]
-    crashes = [r for r in crashes if None not in r["phases_ms"].values()]
+    crashes = [r for r in crashes if r["phases_ms"] and None not in r["phases_ms"].values()]
     if not crashes:
         return None
     median = statistics.median_low(float(r["written_ms"]) for r in crashes)
@@ -34,6 +34,7 @@ def story_picture(crash: dict[str, Any]) -> str:
     phases = {name: float(at) for name, at in crash["phases_ms"].items()}
     claim, garp = phases["first claiming advert"], phases["first gratuitous ARP"]
     open_ms, written = phases["first SYN+ACK on 9421"], phases["first completed write"]
+    loaded = phases["first SYN+ACK on 9420"]
     before = written * 0.16
     scale = (_WIDTH - _LEFT - _RIGHT) / (written * 1.12 + before)
 
@@ -47,7 +48,7 @@ def story_picture(crash: dict[str, Any]) -> str:
     rows = {lane: _TOP + number * _LANE for number, lane in enumerate(_LANES)}
     for lane, y in rows.items():
         drawing.text(20, y + 20, lane.replace("m2", str(crash["new_owner"])))
-    _bars(drawing, rows, x, (-before, claim, garp, open_ms, written))
+    _bars(drawing, rows, x, (-before, claim, garp, loaded, open_ms, written))
     bottom = _TOP + _LANE * len(_LANES)
     standby_marks = ((claim, "noticed", _BLUE), (garp, "address moves", _BLUE), (open_ms, "open again", _ORANGE))
     marks = ((0.0, "crash", _RED), *standby_marks, (written, "written", _GREEN))
@@ -70,8 +71,8 @@ def _lines(positions: list[float]) -> list[int]:
     return lines
 
 
-def _bars(drawing: Drawing, rows: dict[str, int], x: Any, moments: tuple[float, float, float, float, float]) -> None:
-    begin, claim, garp, open_ms, written = moments
+def _bars(drawing: Drawing, rows: dict[str, int], x: Any, moments: tuple[float, ...]) -> None:
+    begin, claim, garp, loaded, open_ms, written = moments
     end = written * 1.12
     client, master, standby, chunkserver = (rows[lane] for lane in _LANES)
     bars = (
@@ -81,11 +82,12 @@ def _bars(drawing: Drawing, rows: dict[str, int], x: Any, moments: tuple[float, 
         (master, begin, 0, _GREEN, "serves"),
         (standby, begin, claim, _GREY, "listens"),
         (standby, claim, garp, _BLUE, ""),
-        (standby, garp, open_ms, _ORANGE, "proves the files, loads them"),
+        (standby, garp, loaded, _ORANGE, "loads the files"),
+        (standby, loaded, open_ms, _GREY, "waits for it"),
         (standby, open_ms, end, _GREEN, "serves"),
         (chunkserver, begin, 0, _GREEN, "connected"),
-        (chunkserver, 0, garp, _GREY, "waits"),
-        (chunkserver, garp, open_ms, _ORANGE, "called back, registers"),
+        (chunkserver, 0, loaded, _GREY, "waits"),
+        (chunkserver, loaded, open_ms, _ORANGE, "registers"),
         (chunkserver, open_ms, end, _GREEN, "connected"),
     )
     for y, start, stop, colour, words in bars:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -27,7 +27,7 @@ from netns.owner import Owner, reap
 from netns.pycarpd import Settings
 from netns.writer import Verdict, Writer, read_log
 
-GAP_TARGET_MS: Final = 1000
+DONE: Final = "switchover-done"
 SERIES_PER_CLIENT: Final = 2
 FILES_BEFORE: Final = 40
 FILES_WITHIN_S: Final = 30.0
@@ -40,8 +40,9 @@ _STEP = re.compile(r"plan=(\w+) term=\d+ step=([\w-]+) verb=run ms=(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One switchover; ``code`` is the command's report, ``gap_ms`` the longest time without an acknowledged file.
+    """One switchover; ``code`` is the command's report.
 
+    ``gap_ms`` is the longest time for which any of the writers, of any client, waited for its next file.
     ``steps_ms`` are the plans' steps on both hosts, in the order in which they ended.
     """
 
@@ -92,9 +93,16 @@ def _log(cluster: Cluster, host: str) -> str:
 
 
 def _gap_ms(writer: Writer, began_ns: int) -> float:
-    """Return the longest time without an acknowledgement that ended after a moment."""
-    done = [file.done_ns for file in read_log(writer.log)[0]]
-    return max(((b - a) / NS_PER_MS for a, b in pairwise(done) if b > began_ns), default=0.0)
+    """Return the longest time that any series of files went without one, and that ended after a moment.
+
+    Series are told by the first letter of their names. One that has not gone on by now waits until now.
+    """
+    now_ns = boottime_ns()
+    done: dict[str, list[int]] = {}
+    for file in read_log(writer.log)[0]:
+        done.setdefault(file.name[0], []).append(file.done_ns)
+    gaps = [(a, b) for each in done.values() for a, b in pairwise([*each, now_ns]) if b > began_ns]
+    return max(((b - a) / NS_PER_MS for a, b in gaps), default=0.0)
 
 
 def switchover(
@@ -108,7 +116,10 @@ def switchover(
     limit_min: Annotated[float, typer.Option(min=1, help="Move it no more after so many minutes.")] = 30,
     as_json: Raw = None,
 ) -> None:
-    """Move the master to and fro under load: how long clients wait, and whether anything is lost."""
+    """Move the master to and fro under load: how long clients wait, and whether anything is lost.
+
+    Ends with 1 if anything was lost, refused or left waiting, or not every switchover was done.
+    """
     reap()
     settings = Settings(profile=profile, arbiter="majority", huge_pages=huge_pages)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -118,21 +129,23 @@ def switchover(
         cluster = Cluster.build(owner, Options(clients=clients, chunkservers=chunkservers, settings=settings))
         conditions = {"kind": "machine", **machine()}
         cluster.start()
+        raw = raw_path(as_json, "switchover")
         mounts = [cluster.mounts[client] for client in cluster.clients for _ in range(SERIES_PER_CLIENT)]
         writer = Writer(owner, mounts[0], "load", others=tuple(mounts[1:]))
         for move in run_moves(cluster, writer, count, limit_min * 60):
             moves.append(move)
+            write_records(raw, [conditions, *map(asdict, moves)])
             said = f"{move.number}: {move.old} -> {move.new} {move.code}, longest write gap {move.gap_ms:.0f} ms"
             progress.console.print(said, markup=False, highlight=False)
             progress.advance(task)
         report = writer.stop()
         verdict = _verdict(cluster, writer)
-    _tell(moves, verdict, len(report.errors))
-    records: list[dict[str, Any]] = [conditions, *map(asdict, moves)]
-    records.append({"kind": "verdict", **asdict(verdict), "errors": len(report.errors)})
-    write_records(raw_path(as_json, "switchover"), records)
-    is_whole = verdict.is_good and not report.errors
-    raise typer.Exit(0 if is_whole else 1)
+    refused, stuck = len(report.errors), report.stuck
+    _tell(moves, verdict, refused, stuck)
+    told = {"kind": "verdict", **asdict(verdict), "errors": refused, "stuck": stuck}
+    write_records(raw, [conditions, *map(asdict, moves), told])
+    is_whole = verdict.is_good and not refused and not stuck
+    raise typer.Exit(0 if is_whole and len(_done(moves)) == count else 1)
 
 
 def _verdict(cluster: Cluster, writer: Writer) -> Verdict:
@@ -143,15 +156,20 @@ def _verdict(cluster: Cluster, writer: Writer) -> Verdict:
         cluster.moosefs.unmount(cluster.topology.host_directory(cluster.clients[0]) / "verify")
 
 
-def _tell(moves: list[Move], verdict: Verdict, errors: int) -> None:
+def _done(moves: list[Move]) -> list[Move]:
+    return [move for move in moves if move.code == DONE]
+
+
+def _tell(moves: list[Move], verdict: Verdict, refused: int, stuck: int) -> None:
     console = Console()
-    done = [move for move in moves if move.code == "switchover-done"]
+    done = _done(moves)
     spread = Spread.of([move.gap_ms for move in done])
     console.print(
         f"{len(done)} of {len(moves)} switchovers done; longest write gap {spread.text if spread else 'unknown'}"
     )
     lost = verdict.lost + verdict.short + verdict.wrong
-    console.print(f"{verdict.checked} acknowledged files read back, {lost} lost; {errors} operations refused")
+    rest = f"{refused} operations refused, {stuck} files still waiting at the end"
+    console.print(f"{verdict.checked} acknowledged files read back, {lost} lost; {rest}")
     table = Table(title="what the time goes into, on both hosts")
     for column in ("step", "median ms", "worst ms"):
         table.add_column(column, justify="left" if column == "step" else "right")

@@ -30,6 +30,8 @@ GIVE_UP_S: Final = 45.0
 SETTLE_S: Final = 1.2
 """Longer than a metalogger keeps changes in its buffer."""
 NS_PER_MS: Final = 1_000_000
+_TEXT_MAX: Final = 2000
+_ERRORS_KEPT: Final = 5
 _POLL_S: Final = 0.4
 """Looking reads a whole capture, on the processors that mfsmaster loads its metadata with."""
 _STEP: Final = re.compile(r"plan=promote term=(\d+) step=(\S+) verb=run ms=(\d+)")
@@ -53,6 +55,10 @@ class Crash:
     serving: int
     errors: int
     trouble: str = ""
+    """What went wrong with the turn itself, such as a m1 that did not serve before (``was_crashed`` is False then)."""
+    was_crashed: bool = True
+    error_texts: tuple[str, ...] = ()
+    """The first of the errors that clients were given."""
     steps_ms: dict[str, int] = field(default_factory=dict)
     """How long each step of pycarpd's plan took, in its own words; they explain, and are no figures."""
     kind: str = field(default="crash")
@@ -80,11 +86,15 @@ def _turn(stand: Stand, contender: Contender, name: str, number: int, phase_s: f
         stand.wait_served()
         crash = _crash(stand, name, number, phase_s)
     except LaboratoryError as error:
-        crash = Crash(name, number, None, {}, None, None, None, 0, 0, trouble=str(error)[:2000])
+        crash = _no_figures(name, number, error, was_crashed=False)
     finally:
         contender.stop()
         stand.level()
     return crash
+
+
+def _no_figures(name: str, number: int, error: LaboratoryError, *, was_crashed: bool) -> Crash:
+    return Crash(name, number, None, {}, None, None, None, 0, 0, str(error)[:_TEXT_MAX], was_crashed)
 
 
 def _crash(stand: Stand, name: str, number: int, phase_s: float) -> Crash:
@@ -96,8 +106,11 @@ def _crash(stand: Stand, name: str, number: int, phase_s: float) -> Crash:
         writer.wait_for(FILES_BEFORE, FILES_WITHIN_S)
         time.sleep(SETTLE_S + phase_s)
         began_ns = inject(cluster, "crash", FIRST).at_ns
-        _wait(stand, capture, writer, began_ns)
-        serving = len(cluster.moosefs.serving_hosts())
+        try:
+            _wait(stand, capture, writer, began_ns)
+            serving = len(cluster.moosefs.serving_hosts())
+        except LaboratoryError as error:  # it was crashed, so it counts, though nobody knows as what
+            return _no_figures(name, number, error, was_crashed=True)
     finally:
         report = writer.stop()
         capture.close()
@@ -115,6 +128,7 @@ def _crash(stand: Stand, name: str, number: int, phase_s: float) -> Crash:
         max(done) if len(done) == len(moments) else None,
         serving,
         len(report.errors),
+        error_texts=tuple(text[:_TEXT_MAX] for text in report.errors[:_ERRORS_KEPT]),
         steps_ms=_steps(stand, seen.new_owner) if name.startswith("pycarpd") else {},
     )
 

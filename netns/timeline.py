@@ -12,6 +12,7 @@ from netns.topology import VIP
 from netns.watch import Change
 from netns.writer import Acknowledged
 
+_CHUNKSERVER_PORT: Final = 9420
 _CLIENT_PORT: Final = 9421
 
 
@@ -20,8 +21,8 @@ class Takeover:
     """The moments of one takeover (CLOCK_BOOTTIME); None for what was not seen.
 
     ``began_ns`` is the fault. The phases, in their usual order: the new owner's first claiming advert, the VIP
-    on its interface, its first gratuitous ARP, its first SYN+ACK to a client, the first file that was
-    completed after that.
+    on its interface, its first gratuitous ARP, its first SYN+ACK to a chunkserver and to a client, the first file that
+    was completed after that.
     """
 
     began_ns: int
@@ -29,6 +30,7 @@ class Takeover:
     claimed_ns: int | None
     vip_added_ns: int | None
     garp_ns: int | None
+    chunkserver_ns: int | None
     accepted_ns: int | None
     written_ns: int | None
 
@@ -39,6 +41,7 @@ class Takeover:
             "first claiming advert": self.claimed_ns,
             "VIP added": self.vip_added_ns,
             "first gratuitous ARP": self.garp_ns,
+            "first SYN+ACK on 9420": self.chunkserver_ns,
             "first SYN+ACK on 9421": self.accepted_ns,
             "first completed write": self.written_ns,
         }
@@ -65,9 +68,9 @@ def takeover(
         if change.at_ns > began_ns and (change.what, change.detail) == is_added:
             gained.setdefault(change.host, change.at_ns)
     if not gained:
-        return Takeover(began_ns, None, None, None, None, None, None)
-    syn_ack = (Kind.SYN_ACK, vip, _CLIENT_PORT)
-    accepted = next((s for s in later if (s.kind, s.address, s.port) == syn_ack and s.host in gained), None)
+        return Takeover(began_ns, None, None, None, None, None, None, None)
+    answers = [s for s in later if (s.kind, s.address) == (Kind.SYN_ACK, vip) and s.host in gained]
+    accepted = next((s for s in answers if s.port == _CLIENT_PORT), None)
     owner = accepted.host if accepted is not None else next(iter(gained))
     accepted_ns = accepted.at_ns if accepted is not None else None
     return Takeover(
@@ -76,6 +79,7 @@ def takeover(
         claimed_ns=_first(s.at_ns for s in later if s.claims and s.host == owner),
         vip_added_ns=gained[owner],
         garp_ns=_first(s.at_ns for s in later if (s.kind, s.host, s.address) == (Kind.GARP, owner, vip)),
+        chunkserver_ns=_first(s.at_ns for s in answers if (s.host, s.port) == (owner, _CHUNKSERVER_PORT)),
         accepted_ns=accepted_ns,
         written_ns=_first(f.done_ns for f in files if accepted_ns is not None and f.done_ns > accepted_ns),
     )

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from netns.commands import LaboratoryError, run, spawn
+from netns.commands import spawn
 from netns.moosefs import MooseFS
 from netns.owner import Owner
 from netns.topology import INTERFACE, VIP, VIP_CIDR, Topology
@@ -25,7 +25,6 @@ class Ucarp:
     """ucarp at its defaults (adverts each second, three missed) with the recipe's scripts."""
 
     name: Final = "ucarp"
-    version_words: Final = ("dpkg-query", "-W", "-f", "${Version}", "ucarp")
 
     def __init__(self, topology: Topology, owner: Owner, moosefs: MooseFS) -> None:
         self._topology = topology
@@ -51,8 +50,6 @@ class Keepalived:
 
     Without a script it is the election alone: no MooseFS is touched.
     """
-
-    version_words: Final = ("dpkg-query", "-W", "-f", "${Version}", "keepalived")
 
     def __init__(
         self, topology: Topology, owner: Owner, moosefs: MooseFS, interval_s: float, *, has_script: bool = True
@@ -91,14 +88,6 @@ class Keepalived:
         _kill(self._topology, host, ("keepalived", "vip-up.sh"))
         for name in ("keepalived.pid", "vrrp.pid"):
             (self._topology.host_directory(host) / name).unlink(missing_ok=True)
-
-
-def version_of(words: tuple[str, ...]) -> str:
-    """Return an installed package's version; raises LaboratoryError where it is not installed."""
-    asked = run(*words)
-    if not asked.succeeded:
-        raise LaboratoryError(f"{words[-1]} is not installed")
-    return asked.output.strip()
 
 
 def _kill(topology: Topology, host: str, commands: tuple[str, ...]) -> None:

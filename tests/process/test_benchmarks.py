@@ -1,6 +1,7 @@
 """The measurements run, and say what they measured; how fast anything is, no test asserts."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from benchmarks.scale_rounds import Point
 from benchmarks.scale_tables import ratio, scale_picture, scale_table
 from benchmarks.spread import election_picture, hotpath_picture, jitter_picture, switchover_picture
 from benchmarks.story import median_crash, story_picture
+from benchmarks.summary import Spread, crashes_of, of_contender, takeover_table
 from netns.commands import LaboratoryError
 from pycarpd.moosefs.changelog import scan as scan_changelog
 from pycarpd.moosefs.metadata import MetadataHeader
@@ -52,7 +54,8 @@ def test_the_scan_is_measured(tmp_path: Path) -> None:
 
 
 def a_crash(contender: str, number: int, written_ms: float | None) -> dict[str, Any]:
-    moments = ("first claiming advert", "VIP added", "first gratuitous ARP", "first SYN+ACK on 9421")
+    answers = ("first SYN+ACK on 9420", "first SYN+ACK on 9421")
+    moments = ("first claiming advert", "VIP added", "first gratuitous ARP", *answers)
     phases: dict[str, float | None] = {name: 100.0 * (at + 1) for at, name in enumerate(moments)}
     return {
         "kind": "crash",
@@ -88,6 +91,32 @@ def test_the_table_counts_what_never_came_back_and_names_the_machine() -> None:
     assert "| 5 | 300 ms | **1003 ms** | 1005 ms |" in text
     assert "| 3 | 300 ms | **9002 ms** | 9002 ms, 1 never |" in text
     assert "a processor, 2 cores" in text
+
+
+def test_what_never_came_is_later_than_all_that_did() -> None:
+    spread, never = of_contender([*RECORDS, a_crash("ucarp", 4, None)], "ucarp", "written_ms")
+    assert spread is not None
+    assert (never, spread.count, spread.median, spread.low) == (2, 4, math.inf, 9001.75)
+    assert spread.text == "never (9002-never; worst never)"
+    usual = Spread.of([4.0, 1.0, 2.0, 3.0, 10.0])
+    assert usual is not None
+    assert usual.text == "3 ms (2-4; worst 10)"
+    nobody = [RECORDS[0], *(a_crash("keepalived", n, None) for n in range(2))]
+    assert "| 2 | 300 ms | **never** | never, 2 never |" in markdown(nobody)
+
+
+def test_a_turn_in_which_nothing_was_crashed_is_no_crash_and_is_counted() -> None:
+    lost = {**a_crash("pycarpd", 6, None), "phases_ms": {}, "trouble": "m1 did not serve", "was_crashed": False}
+    begun = {**lost, "contender": "ucarp", "trouble": "nobody could be asked", "was_crashed": True}
+    records = [*RECORDS, lost, begun]
+    assert len(crashes_of(records, "pycarpd")) == 5
+    assert len(crashes_of(records, "ucarp")) == 4
+    table = takeover_table(records)
+    cells = [list(column.cells) for column in table.columns]
+    assert [column.header for column in table.columns][-1] == "turns without a crash"
+    assert cells[-1] == ["1", "0"]
+    assert ", 2 never" in phases_picture(records)
+    assert median_crash(records, "ucarp") is not None
 
 
 def test_the_readmes_block_is_replaced_and_nothing_else() -> None:
@@ -153,6 +182,9 @@ def test_elections_are_drawn_crash_by_crash() -> None:
     picture = election_picture([{"kind": "machine"}, *seen, lost])
     assert picture.count("<circle") == 4
     assert "median 31.5 ms, worst 33.0" in picture
+    assert "median never, 1 never" in picture
+    late = election_picture([*seen, {**seen[0], "garp_ms": None}])
+    assert "median 32.0 ms, worst 33.0, 1 never" in late
 
 
 def test_switchovers_are_drawn_with_the_steps_that_count() -> None:
