@@ -13,7 +13,8 @@ there, and nothing is known of their lineage. They are foreign to every master; 
 noted, because pycarpd has only come there, are believed to be what its metalogger has followed, unless they went beyond
 the branch before the mastership began, or end beyond where an earlier lineage was left: whose end that is nobody knows.
 Nor are files of a known lineage that shrink between two looks, that took the place of unreadable ones while another
-lineage was followed, or to which a metalogger has added changes of a lineage that they are foreign to.
+lineage was followed, or to which a metalogger has added changes of a lineage that they are foreign to, or may have
+added some: between two looks they have grown beyond the branch of a mastership that began meanwhile.
 """
 
 from dataclasses import replace
@@ -164,8 +165,8 @@ def _note_serving(node: Node, found: Freshness | None, now_ns: int) -> None:
 
 def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     node.standby.unreadable_ns = 0
-    kept, seen, was_foreign = node.persistent.lineage, node.freshness, node.standby.files is Files.FOREIGN
-    is_less = found.version < max(kept.version, node.standby.version)
+    kept, last_version = node.persistent.lineage, node.standby.version
+    is_less = found.version < max(kept.version, last_version)
     node.standby.version = found.version if node.role in (Role.BACKUP, Role.FAULT) else 0  # else mfsmaster may write
     if kept.term and (found.metaid != kept.metaid or is_less):
         node.persist(lineage=Lineage(0, found.metaid, found.version))
@@ -177,8 +178,8 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     if lineage and lineage != node.persistent.lineage.term:
         node.persist(lineage=Lineage(lineage, found.metaid, found.version))
         tagged = replace(tagged, lineage=lineage)
-    elif was_foreign and seen is not None and found.version > seen.version:
-        # What came last is of the lineage that these files are foreign to: together they are of none.
+    elif node.standby.files is Files.FOREIGN and 0 < last_version < found.version:
+        # What came since the last look may be of the lineage that these files are foreign to: together they are of none.
         node.persist(lineage=Lineage(0, found.metaid, found.version))
         tagged = replace(tagged, lineage=0)
     node.freshness = tagged

@@ -74,6 +74,7 @@ CLUSTERS = (
     "a node of another version: older",
     "a node of another version: newer",
     "a cluster that speculates",
+    "a node whose adverts may be late",
 )
 
 

@@ -239,6 +239,7 @@ def test_files_of_which_nothing_was_noted_are_not_believed_beyond_where_a_lineag
 def test_what_a_metalogger_adds_to_foreign_files_makes_them_of_no_lineage() -> None:
     bench = in_backup(persistent=OLD)
     bench.makes_standby = False
+    bench.tell(ev.FreshnessKnown(fresh(101), ""))
     bench.tell(ev.NameClaimed())
     assert bench.role() is Role.FAULT
     bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
@@ -246,6 +247,23 @@ def test_what_a_metalogger_adds_to_foreign_files_makes_them_of_no_lineage() -> N
     assert known(bench) == fresh(101, 5)
     bench.tell(ev.FreshnessKnown(fresh(121), ""))
     assert known(bench) == fresh(121, 0)
+
+
+@pytest.mark.parametrize(("seen", "lineage"), [(90, 0), (100, 0), (119, 0), (120, 5)])
+def test_files_that_have_grown_unseen_beyond_the_branch_are_of_no_lineage(seen: int, lineage: int) -> None:
+    bench = in_backup(persistent=OLD)
+    bench.makes_standby = False
+    bench.tell(ev.FreshnessKnown(fresh(seen), ""))
+    bench.tell(ev.WorkerLost())
+    bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
+    bench.wait(10 * S)
+    bench.tell(ev.WorkerReady(mfsmaster_serves=False, vip_is_held=False))
+    bench.tell(ev.FreshnessKnown(fresh(120), ""))
+    assert known(bench) == fresh(120, lineage)
+    bench.hear(Role.MASTER, 7, freshness=fresh(300, 7), branch=Branch(5, 300))
+    bench.tell(ev.StandbyMade(7, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(120), ""))
+    assert bool(bench.got(fx.StartDemotion)) is (lineage == 0)
 
 
 def test_a_node_out_of_the_election_remembers_what_lay_there_when_it_heard_nobody() -> None:
