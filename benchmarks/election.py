@@ -21,7 +21,7 @@ from rich.table import Table
 from benchmarks.contenders import ranked
 from benchmarks.results import Raw, raw_path, write_records
 from benchmarks.stand import FIRST, machine
-from benchmarks.summary import of_contender
+from benchmarks.summary import crashes_of, of_contender, turns_of
 from benchmarks.takeover import phase_of
 from netns.capture import Capture, Kind
 from netns.cluster import REPOSITORY, Cluster, Options
@@ -55,6 +55,7 @@ class Election:
     claim_ms: float | None
     garp_ms: float | None
     trouble: str = ""
+    was_crashed: bool = True
     kind: str = field(default="crash")
 
 
@@ -130,7 +131,7 @@ def _turn(room: Room, name: str, start: _Start, number: int, phase_s: float) -> 
         (holder,) = cluster.topology.holders_of()
         return _crash(room, name, number, holder)
     except (LaboratoryError, ValueError) as error:
-        return Election(name, number, None, None, None, trouble=str(error)[:500])
+        return Election(name, number, None, None, None, str(error)[:500], was_crashed=False)
 
 
 def _crash(room: Room, name: str, number: int, holder: str) -> Election:
@@ -161,13 +162,13 @@ def table_of(records: list[dict[str, Any]]) -> Table:
     conditions = records[0]
     table = Table(title=f"election alone, from the crash; {conditions['processor']}, {conditions['cores']} cores")
     table.add_column("contender")
-    for heading in ("crashes", "first claim", "first gratuitous ARP", "not seen"):
+    for heading in ("crashes", "first claim", "first gratuitous ARP", "not seen", "turns without a crash"):
         table.add_column(heading, justify="right")
     for name in dict.fromkeys(r["contender"] for r in records[1:]):
         (claim, _), (garp, missing) = (of_contender(records, name, figure) for figure in ("claim_ms", "garp_ms"))
-        count = sum(r["contender"] == name for r in records[1:])
+        mine, turns = crashes_of(records, name), turns_of(records, name)
         texts = (spread.text if spread else "none" for spread in (claim, garp))
-        table.add_row(TITLES[name], str(count), *texts, str(missing))
+        table.add_row(TITLES[name], str(len(mine)), *texts, str(missing), str(len(turns) - len(mine)))
     return table
 
 

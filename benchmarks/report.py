@@ -31,15 +31,7 @@ def report(
     ] = RESULTS,
 ) -> None:
     """Draw the pictures of all that was measured, show the table, and put it into the README if asked."""
-    records = read_records(raw)
-    if not any(r["kind"] == "crash" and r["written_ms"] is not None for r in records):
-        raise typer.BadParameter(f"{raw} has no figures; run `./benchmarks/run takeover` first")
     PICTURES.mkdir(exist_ok=True)
-    (PICTURES / "contenders.svg").write_text(phases_picture(records), encoding="utf-8")
-    crash = median_crash(records, "pycarpd")
-    if crash is not None:
-        (PICTURES / "takeover.svg").write_text(story_picture(crash), encoding="utf-8")
-    Console().print(takeover_table(records))
     sizes = read_records(scale_raw)
     if sizes:
         (PICTURES / "scale.svg").write_text(scale_picture(sizes), encoding="utf-8")
@@ -48,6 +40,15 @@ def report(
         measured = read_records(directory / f"{name}.jsonl")
         if measured:
             (PICTURES / f"{name}.svg").write_text(draw(measured), encoding="utf-8")
+    records = read_records(raw)
+    if not any(r["kind"] == "crash" and r["written_ms"] is not None for r in records):
+        Console(stderr=True).print(f"{raw} has no figures; run `./benchmarks/run takeover` first", markup=False)
+        raise typer.Exit(1)
+    (PICTURES / "contenders.svg").write_text(phases_picture(records), encoding="utf-8")
+    crash = median_crash(records, "pycarpd")
+    if crash is not None:
+        (PICTURES / "takeover.svg").write_text(story_picture(crash), encoding="utf-8")
+    Console().print(takeover_table(records))
     if readme:
         path = REPOSITORY / "README.md"
         path.write_text(with_block(path.read_text(encoding="utf-8"), markdown(records)), encoding="utf-8")

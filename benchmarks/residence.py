@@ -14,7 +14,7 @@ from typing import Final
 
 from benchmarks import floor
 from benchmarks.election import HELD_WITHIN_S, Room, python_path
-from netns.commands import eventually
+from netns.commands import LaboratoryError, eventually
 from netns.topology import Process
 
 NAMES: Final = ("pycarpd-fast", "keepalived-fast")
@@ -102,7 +102,10 @@ def _of(room: Room, name: str, seconds: float, tell: Callable[[float], None]) ->
 def _core(processes: list[Process]) -> int:
     """Return the process that keeps time: a heartbeat, a bare loop, or keepalived's youngest, which does VRRP."""
     hearts = [p.pid for p in processes if any(w.startswith(_LOOPS) for w in p.arguments)]
-    return hearts[0] if hearts else max(p.pid for p in processes if p.command.startswith("keepalived"))
+    found = hearts[:1] or [max((p.pid for p in processes if p.command.startswith("keepalived")), default=0)]
+    if not found[0]:
+        raise LaboratoryError("what was to be measured does not run any more: see its log")
+    return found[0]
 
 
 def _cpu_s(pid: int) -> float:

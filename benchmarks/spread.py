@@ -12,7 +12,7 @@ from typing import Any, Final
 from benchmarks.election import TITLES
 from benchmarks.jitter import BUCKETS_MS, INTERVAL_MS
 from benchmarks.picture import Drawing, ticks
-from benchmarks.summary import or_never
+from benchmarks.summary import crashes_of, or_never
 from benchmarks.switchover import DONE
 
 WIDTH: Final = 860
@@ -31,9 +31,8 @@ Rows = list[tuple[str, list[float]]]
 
 def election_picture(records: Records) -> str:
     """Return each crash's first gratuitous ARP, a row for each contender; one without any is as late as can be."""
-    crashes = [r for r in records if r["kind"] == "crash"]
-    names = dict.fromkeys(r["contender"] for r in crashes)
-    rows = [(TITLES[name], [or_never(r["garp_ms"]) for r in crashes if r["contender"] == name]) for name in names]
+    names = dict.fromkeys(r["contender"] for r in records if r["kind"] == "crash")
+    rows = [(TITLES[name], [or_never(r["garp_ms"]) for r in crashes_of(records, name)]) for name in names]
     return spread_picture("From the crash of the address's holder to the next one's gratuitous ARP", rows, "ms")
 
 

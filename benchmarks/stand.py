@@ -131,7 +131,10 @@ class Stand:
 
 
 def _output(*words: str) -> str:
-    done = run(*words)
+    try:
+        done = run(*words)
+    except OSError:
+        return _NOT_KNOWN
     return done.output.strip() if done.succeeded else _NOT_KNOWN
 
 

@@ -16,13 +16,20 @@ _TOP: Final = 100
 _LABEL: Final = 84
 """Room that a moment's name needs; one that comes too close to the last is written a line further out."""
 _LANES: Final = ("client", "m1, the master", "m2, standby", "chunkserver")
+_PHASES: Final = (
+    "first claiming advert",
+    "first gratuitous ARP",
+    "first SYN+ACK on 9420",
+    "first SYN+ACK on 9421",
+    "first completed write",
+)
 _RED, _BLUE, _ORANGE, _GREEN, _GREY = "#d64545", "#5b8def", "#f2a93b", "#3fa66a", "#c3cad3"
 
 
 def median_crash(records: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
     """Return the crash of that contender whose next write came after the median time."""
     crashes = [r for r in records if r["kind"] == "crash" and r["contender"] == name and r["written_ms"] is not None]
-    crashes = [r for r in crashes if r["phases_ms"] and None not in r["phases_ms"].values()]
+    crashes = [r for r in crashes if all(r["phases_ms"].get(phase) is not None for phase in _PHASES)]
     if not crashes:
         return None
     median = statistics.median_low(float(r["written_ms"]) for r in crashes)
@@ -32,9 +39,7 @@ def median_crash(records: list[dict[str, Any]], name: str) -> dict[str, Any] | N
 def story_picture(crash: dict[str, Any]) -> str:
     """Return the picture of one crash."""
     phases = {name: float(at) for name, at in crash["phases_ms"].items()}
-    claim, garp = phases["first claiming advert"], phases["first gratuitous ARP"]
-    open_ms, written = phases["first SYN+ACK on 9421"], phases["first completed write"]
-    loaded = phases["first SYN+ACK on 9420"]
+    claim, garp, loaded, open_ms, written = (phases[phase] for phase in _PHASES)
     before = written * 0.16
     scale = (_WIDTH - _LEFT - _RIGHT) / (written * 1.12 + before)
 
@@ -83,7 +88,7 @@ def _bars(drawing: Drawing, rows: dict[str, int], x: Any, moments: tuple[float, 
         (standby, begin, claim, _GREY, "listens"),
         (standby, claim, garp, _BLUE, ""),
         (standby, garp, loaded, _ORANGE, "loads the files"),
-        (standby, loaded, open_ms, _GREY, "waits for it"),
+        (standby, loaded, open_ms, _GREY, "lets it register"),
         (standby, open_ms, end, _GREEN, "serves"),
         (chunkserver, begin, 0, _GREEN, "connected"),
         (chunkserver, 0, loaded, _GREY, "waits"),

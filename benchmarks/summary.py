@@ -53,7 +53,9 @@ def _at(ordered: list[float], share: float) -> float:
     """Return what that share of the values does not exceed, between two values in proportion."""
     place = share * (len(ordered) - 1)
     low, part = int(place), place - int(place)
-    return ordered[low] if not part else ordered[low] + part * (ordered[low + 1] - ordered[low])
+    if not part or math.isinf(ordered[low]):
+        return ordered[low]
+    return ordered[low] + part * (ordered[low + 1] - ordered[low])
 
 
 def or_never(value_ms: float | None) -> float:

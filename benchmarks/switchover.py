@@ -35,6 +35,7 @@ COMMAND_WITHIN_S: Final = 60.0
 READY_WITHIN_S: Final = 60.0
 CALM_S: Final = 1.0
 NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
 _STEP = re.compile(r"plan=(\w+) term=\d+ step=([\w-]+) verb=run ms=(\d+)")
 
 
@@ -93,15 +94,16 @@ def _log(cluster: Cluster, host: str) -> str:
 
 
 def _gap_ms(writer: Writer, began_ns: int) -> float:
-    """Return the longest time that any series of files went without one, and that ended after a moment.
+    """Return the longest time that any series of files went without one, from about that moment on.
 
-    Series are told by the first letter of their names. One that has not gone on by now waits until now.
+    Series are told by the first letter of their names. One that has not gone on by now waits until now; what kept it
+    is not told again of the moves that follow.
     """
-    now_ns = boottime_ns()
+    now_ns, from_ns = boottime_ns(), began_ns - round(CALM_S * NS_PER_S)
     done: dict[str, list[int]] = {}
     for file in read_log(writer.log)[0]:
         done.setdefault(file.name[0], []).append(file.done_ns)
-    gaps = [(a, b) for each in done.values() for a, b in pairwise([*each, now_ns]) if b > began_ns]
+    gaps = [(a, b) for each in done.values() for a, b in pairwise([*each, now_ns]) if b > began_ns and a > from_ns]
     return max(((b - a) / NS_PER_MS for a, b in gaps), default=0.0)
 
 

@@ -93,8 +93,8 @@ def _turn(stand: Stand, contender: Contender, name: str, number: int, phase_s: f
     return crash
 
 
-def _no_figures(name: str, number: int, error: LaboratoryError, *, was_crashed: bool) -> Crash:
-    return Crash(name, number, None, {}, None, None, None, 0, 0, str(error)[:_TEXT_MAX], was_crashed)
+def _no_figures(name: str, number: int, error: LaboratoryError, *, was_crashed: bool, errors: int = 0) -> Crash:
+    return Crash(name, number, None, {}, None, None, None, 0, errors, str(error)[:_TEXT_MAX], was_crashed)
 
 
 def _crash(stand: Stand, name: str, number: int, phase_s: float) -> Crash:
@@ -106,14 +106,18 @@ def _crash(stand: Stand, name: str, number: int, phase_s: float) -> Crash:
         writer.wait_for(FILES_BEFORE, FILES_WITHIN_S)
         time.sleep(SETTLE_S + phase_s)
         began_ns = inject(cluster, "crash", FIRST).at_ns
+        trouble: LaboratoryError | None = None
+        serving = 0
         try:
             _wait(stand, capture, writer, began_ns)
             serving = len(cluster.moosefs.serving_hosts())
         except LaboratoryError as error:  # it was crashed, so it counts, though nobody knows as what
-            return _no_figures(name, number, error, was_crashed=True)
+            trouble = error
     finally:
         report = writer.stop()
         capture.close()
+    if trouble is not None:
+        return _no_figures(name, number, trouble, errors=len(report.errors), was_crashed=True)
     seen = _seen(stand, capture, writer, began_ns)
     phases = seen.phases_ms
     moments = [None if at is None else round((at - began_ns) / NS_PER_MS, 1) for at in _firsts(stand, writer, seen)]

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchmarks.election import table_of as election_table
 from benchmarks.jitter import BUCKETS_MS
 from benchmarks.picture import phases_picture
 from benchmarks.report import BEGIN, END, markdown, with_block
@@ -98,6 +99,7 @@ def test_what_never_came_is_later_than_all_that_did() -> None:
     assert spread is not None
     assert (never, spread.count, spread.median, spread.low) == (2, 4, math.inf, 9001.75)
     assert spread.text == "never (9002-never; worst never)"
+    assert Spread.of([math.inf] * 4) == Spread(4, math.inf, math.inf, math.inf, math.inf)
     usual = Spread.of([4.0, 1.0, 2.0, 3.0, 10.0])
     assert usual is not None
     assert usual.text == "3 ms (2-4; worst 10)"
@@ -183,6 +185,13 @@ def test_elections_are_drawn_crash_by_crash() -> None:
     assert picture.count("<circle") == 4
     assert "median 31.5 ms, worst 33.0" in picture
     assert "median never, 1 never" in picture
+    idle = {**lost, "was_crashed": False}
+    assert election_picture([*seen, idle]).count("never") == 0
+    cells = [
+        list(column.cells) for column in election_table([{**RECORDS[0], "kind": "machine"}, *seen, idle, lost]).columns
+    ]
+    assert cells[-1] == ["0", "1"]
+    assert cells[1] == ["4", "1"]
     late = election_picture([*seen, {**seen[0], "garp_ms": None}])
     assert "median 32.0 ms, worst 33.0, 1 never" in late
 

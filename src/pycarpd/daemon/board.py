@@ -180,7 +180,7 @@ class Board:
         if peer.heard_ms is None:
             return "never heard"
         election = self.settings.election
-        silence_ms = election.interval_ns * (election.missed_adverts + 1) // NS_PER_MS
+        silence_ms = election.interval_ns * (election.missed_adverts + 1) // NS_PER_MS + peer.patience_ms
         if peer.heard_ms <= silence_ms:
             return "heard"
         return "late" if peer.heard_ms <= LATE_FACTOR * silence_ms else "lost"

@@ -170,7 +170,7 @@ class Heartbeat:
         is_proven = verdict is Verdict.ACCEPTED
         if is_proven and advert.role is Role.MASTER:
             self._book.heard(advert.node_id, advert.connections)
-            self._rehearsal.master_heard(received_ns)
+            self._rehearsal.master_heard(received_ns, advert.hold_ms)
         self._tell(ev.AdvertHeard(advert, source, is_proven, received_ns), now_ns)
 
     def _read_link(self) -> None:

@@ -143,6 +143,8 @@ class PeerNews:
     has_same_config: bool
     has_same_exports: bool = True
     has_files: bool = False
+    patience_ms: int = 0
+    """For how much longer than others it may be silent."""
 
 
 @dataclass(frozen=True, slots=True)

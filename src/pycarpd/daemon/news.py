@@ -41,6 +41,7 @@ def peer_news(peer: Peer, config_digest: int, exports_digest: int, now_ns: int) 
         has_same_config=advert is None or advert.config_digest == config_digest,
         has_same_exports=len(exports) <= 1,
         has_files=advert is not None and Flags.HAS_FILES in advert.flags,
+        patience_ms=peer.patience_ns // NS_PER_MS,
     )
 
 

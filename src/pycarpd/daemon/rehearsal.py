@@ -20,6 +20,7 @@ from pycarpd.election.elector import Elector
 from pycarpd.election.model import Ack, Advert, Flags, Freshness, Member, Persistent, Role
 from pycarpd.election.node import Identity
 from pycarpd.election.settings import ElectionSettings
+from pycarpd.election.timing import NS_PER_MS
 from pycarpd.wire.codec import CodecSettings, Encoder
 from pycarpd.wire.receiver import Receiver
 
@@ -60,16 +61,16 @@ class Rehearsal:
         self._heard_ns = 0
         self._now_ns = 0
         self._is_worth_it = settings.counts_votes and settings.interval_ns <= INTERVAL_NS_MAX
-        lost_ns = settings.missed_adverts * settings.interval_ns
-        self._due_ns, self._too_late_ns = lost_ns - BEGINS_BEFORE_NS, lost_ns - TAKES_NS
+        self._lost_ns = 0
 
-    def master_heard(self, heard_ns: int) -> None:
-        """Note when a master was heard last."""
-        self._heard_ns = heard_ns
+    def master_heard(self, heard_ns: int, hold_ms: int) -> None:
+        """Note when a master was heard last, and for how long it is believed in without another advert."""
+        self._heard_ns, self._lost_ns = heard_ns, hold_ms * NS_PER_MS
 
     def next_deadline(self) -> int | None:
         """Return when to play it unless a master is heard, None for not."""
-        return self._heard_ns + self._due_ns if self._players is not None and self._heard_ns else None
+        is_ready = self._players is not None and self._heard_ns
+        return self._heard_ns + self._lost_ns - BEGINS_BEFORE_NS if is_ready else None
 
     def prepare(self, now_ns: int) -> None:
         """Have a cluster with a master ready to lose it, if there is one to lose; takes two milliseconds or three."""
@@ -93,10 +94,10 @@ class Rehearsal:
     def on_time(self, now_ns: int) -> bool:
         """Play it if the master is overdue, once, and not so late that it may be lost; tell whether somebody won."""
         silence_ns = now_ns - self._heard_ns
-        if self._players is None or not self._heard_ns or silence_ns < self._due_ns:
+        if self._players is None or not self._heard_ns or silence_ns < self._lost_ns - BEGINS_BEFORE_NS:
             return False
         self._heard_ns = 0
-        if silence_ns > self._too_late_ns:
+        if silence_ns > self._lost_ns - TAKES_NS:
             return False
         candidate, voter = self._players
         self._now_ns += (self._settings.missed_adverts - 1) * self._settings.interval_ns

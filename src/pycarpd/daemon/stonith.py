@@ -103,7 +103,8 @@ class Stonith:
 
     def _is_heard(self, peer: PeerNews) -> bool:
         election = self._settings().election
-        return peer.heard_ms is not None and peer.heard_ms * NS_PER_MS < election.interval_ns * election.missed_adverts
+        silence_ms = election.interval_ns * election.missed_adverts // NS_PER_MS + peer.patience_ms
+        return peer.heard_ms is not None and peer.heard_ms < silence_ms
 
     def _is_witness(self, peer: PeerNews) -> bool:
         return any(m.name == peer.name and m.is_witness for m in self._settings().election.members)

@@ -18,7 +18,8 @@ UNPROVEN_EXTENSIONS_MAX = 3
 def on_advert(node: Node, event: AdvertHeard, now_ns: int) -> None:
     """Take in a member's advert."""
     advert = event.advert
-    peer = node.peers.heard(advert, is_proven=event.is_proven, received_ns=event.received_ns)
+    more_ns = node.settings.more_patience_ns(advert.interval_us)
+    peer = node.peers.heard(advert, is_proven=event.is_proven, received_ns=event.received_ns, patience_ns=more_ns)
     if peer is None:
         return
     quorum.keep_promise(node, advert, event.received_ns)

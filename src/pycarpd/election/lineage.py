@@ -44,7 +44,7 @@ def notice(node: Node, advert: Advert, now_ns: int) -> None:
     """Note whose files this host's metalogger follows from now on, whether or not this node takes part."""
     is_recent = now_ns - node.quiet_ns <= QUIET_MAX_NS
     before, version = node.quiet if is_recent else None, node.standby.version
-    node.standby = Standby(advert.node_id, advert.term, before=before, version=version)
+    node.standby = Standby(advert.node_id, advert.term, before=before, version=version, is_known=node.standby.is_known)
     node.standby.heard(advert)
     node.quiet = None
 
@@ -127,7 +127,7 @@ def on_standby_made(node: Node, event: StandbyMade, now_ns: int) -> None:
         return
     standby.is_made, standby.retry_ns = True, None
     if event.has_archived:
-        standby.files, standby.version = Files.ITS_OWN, 0
+        _expect_its_own(node)
 
 
 def on_retry(node: Node, now_ns: int) -> None:
@@ -171,18 +171,32 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     if kept.term and (found.metaid != kept.metaid or is_less):
         node.persist(lineage=Lineage(0, found.metaid, found.version))
         node.standby.files, node.standby.before = Files.UNJUDGED, None
-    tagged = replace(found, lineage=node.persistent.lineage.term)
+    kept = node.persistent.lineage
+    tagged = replace(found, lineage=kept.term if found.version >= kept.branch_version else 0)
     if _is_quiet(node):
         node.quiet, node.quiet_ns = tagged, now_ns
+    theirs = node.standby.theirs
+    node.standby.is_known |= theirs is not None and theirs.lineage == kept.term
     lineage = _followed_lineage(node, tagged)
-    if lineage and lineage != node.persistent.lineage.term:
+    if lineage and lineage != kept.term:
         node.persist(lineage=Lineage(lineage, found.metaid, found.version))
         tagged = replace(tagged, lineage=lineage)
-    elif node.standby.files is Files.FOREIGN and 0 < last_version < found.version:
-        # What came since the last look may be of the lineage that these files are foreign to: together they are of none.
+    elif node.standby.files is Files.FOREIGN and _may_be_of_both(node, last_version, found.version):
         node.persist(lineage=Lineage(0, found.metaid, found.version))
         tagged = replace(tagged, lineage=0)
     node.freshness = tagged
+
+
+def _may_be_of_both(node: Node, last_version: int, version: int) -> bool:
+    """Tell whether foreign files may have grown by changes of the lineage that they are foreign to.
+
+    Since the last look, or while this node was down: then what was noted on disk is all that is known to have been here
+    before. Who has served in the noted lineage, or has followed it in this life, has seen what came of it.
+    """
+    kept, branch = node.persistent.lineage, node.standby.branch
+    if not node.standby.is_known and branch is not None and kept.version <= branch.version < version:
+        return True
+    return 0 < last_version < version
 
 
 def _note_unreadable(node: Node, now_ns: int, *, has_files: bool) -> None:
@@ -194,8 +208,17 @@ def _note_unreadable(node: Node, now_ns: int, *, has_files: bool) -> None:
     is_other = standby.files is Files.UNJUDGED and theirs not in (None, kept.term)
     if kept.term and standby.master_id and is_other and now_ns - standby.unreadable_ns > QUIET_MAX_NS:
         node.persist(lineage=Lineage(0, kept.metaid, kept.version))
-    if not has_files and standby.is_made:
-        standby.files = Files.ITS_OWN  # nothing is here, so what comes is the master's
+    if not has_files and standby.is_made and standby.files is not Files.ITS_OWN:
+        _expect_its_own(node)
+
+
+def _expect_its_own(node: Node) -> None:
+    """Note that nothing is here, so that what comes is the master's: on disk too, if it is first looked at later."""
+    standby, theirs = node.standby, node.standby.theirs
+    standby.files, standby.version = Files.ITS_OWN, 0
+    if theirs is not None and theirs.lineage is not None:
+        left = standby.branch or Branch(0, 0)
+        node.persist(lineage=Lineage(theirs.lineage, theirs.metaid, 0, left.lineage, left.version))
 
 
 def _is_quiet(node: Node) -> bool:

@@ -231,8 +231,9 @@ class Lineage:
     """Of which mastership this host's files are, as far as it is known; ``term`` 0: not at all.
 
     It is true of files with that metaid and at least that version: of others nothing is known. ``branch_lineage`` and
-    ``branch_version`` are where the lineage left the one before it, for a host that has served in it (else 0), and
-    ``older`` where those before it began, newest first, OLDER_MAX of them at most.
+    ``branch_version`` are where the lineage left the one before it, for a host that has served in it, or had nothing
+    when it began to follow it (``version`` 0: files that end before the branch have not all come yet); else 0. In
+    ``older`` is where those before it began, newest first, OLDER_MAX of them at most.
     """
 
     term: int = 0

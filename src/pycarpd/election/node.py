@@ -20,7 +20,7 @@ from pycarpd.election.suspicion import Suspicion
 from pycarpd.election.transitions import TRANSITIONS
 from pycarpd.invariant import invariant
 
-SENT_MAX = 64
+SENT_MAX = 256
 """How many of its own adverts a node remembers; a lease covers fewer."""
 RANKS_PER_INTERVAL = 8
 """Eight equal candidates begin within one advert interval."""

@@ -14,6 +14,8 @@ class Peer:
     advert: Advert | None = None
     is_proven: bool = False
     heard_ns: int = 0
+    patience_ns: int = 0
+    """For how much longer than others it may be silent, because its adverts promise no more."""
     hears_me: bool = False
 
     def acknowledged(self, node_id: int, nonce: int) -> int:
@@ -61,9 +63,10 @@ class PeerTable:
         self._own_nonce = own_nonce
         self._peers = {m.node_id: Peer(m) for m in members if m.node_id != own_id}
 
-    def heard(self, advert: Advert, *, is_proven: bool, received_ns: int) -> Peer | None:
-        """Remember the advert; returns its peer, or None for a stranger and for one that a newer advert has overtaken.
+    def heard(self, advert: Advert, *, is_proven: bool, received_ns: int, patience_ns: int = 0) -> Peer | None:
+        """Remember the advert, and for how much longer than others its sender may be silent after it.
 
+        Returns its peer, or None for a stranger and for one that a newer advert has overtaken.
         The network may reorder: a claim that arrives after its own resignation must not be believed again.
         """
         peer = self._peers.get(advert.node_id)
@@ -72,6 +75,7 @@ class PeerTable:
         peer.advert = advert
         peer.is_proven = is_proven
         peer.heard_ns = received_ns
+        peer.patience_ns = patience_ns
         peer.hears_me = bool(peer.acknowledged(self._own_id, self._own_nonce))
         return peer
 
@@ -89,9 +93,10 @@ class PeerTable:
         return tuple([Ack(advert.node_id, advert.nonce, advert.sequence) for advert in heard])
 
     def live(self, now_ns: int, horizon_ns: int) -> tuple[Peer, ...]:
-        """Return the proven peers heard within the horizon."""
+        """Return the proven peers heard within the horizon, longer ago only as far as their adverts asked for it."""
+        since_ns = now_ns - horizon_ns
         # Of a list: a tuple that grows from a generator leaves its memory unused behind (CPython 3.11, to a bound).
-        return tuple([p for p in self._peers.values() if p.is_proven and now_ns - p.heard_ns <= horizon_ns])
+        return tuple([p for p in self._peers.values() if p.is_proven and p.heard_ns + p.patience_ns >= since_ns])
 
     def have_all_reported(self) -> bool:
         """Tell whether every other member that could promote has told, proven, what it has since this node started."""

@@ -31,7 +31,8 @@ def become_backup(node: Node, cause: Cause, now_ns: int) -> None:
     node.election_deadline_ns = None
     node.hold_ns = 0
     node.successor = None
-    node.standby = Standby() if cause is Cause.DEMOTED else node.standby.remembered()
+    was = node.standby
+    node.standby = Standby(is_known=was.is_known) if cause is Cause.DEMOTED else was.remembered()
     node.has_old_news = has_missed_writes
     node.listen_deadline_ns = None
     expect_master(node, 0, now_ns + node.master_down_ns(now_ns))
@@ -186,7 +187,7 @@ def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     node.served_versions.clear()
     if cause is Cause.PROMOTION_READY:
         lineage.begin(node)
-    node.standby, node.settled = Standby(), Settled()
+    node.standby, node.settled = Standby(is_known=True), Settled()
     node.master_id = node.settings.node_id
     node.master_deadline_ns = None
     node.listen_deadline_ns = None
@@ -216,8 +217,14 @@ def listen(node: Node, now_ns: int) -> None:
         node.listen_deadline_ns = None  # votes tell, not silence
         node.advert_due_ns = now_ns
     else:
-        node.listen_deadline_ns = now_ns + timing.listening_ns(node.settings.interval_ns, node.settings.missed_adverts)
+        node.listen_deadline_ns = now_ns + timing.listening_ns(_widest_interval_ns(node), node.settings.missed_adverts)
         node.advert_due_ns = node.listen_deadline_ns
+
+
+def _widest_interval_ns(node: Node) -> int:
+    """Return the longest interval that anybody's adverts have promised, within the bound of a hold."""
+    heard = (peer.advert.interval_us * 1000 for peer in node.peers.all() if peer.advert is not None)
+    return max(node.settings.interval_ns, min(max(heard, default=0), node.settings.hold_max_ns))
 
 
 def demote(node: Node, cause: Cause, now_ns: int, successor: int = 0) -> None:

@@ -70,6 +70,11 @@ class ElectionSettings:
             told_interval_ns=others.told_interval_ns,
         )
 
+    def more_patience_ns(self, interval_us: int) -> int:
+        """Return how much longer than by this node's own interval one with that interval may be silent; bounded."""
+        more_ns = self.missed_adverts * (interval_us * 1000 - self.interval_ns)
+        return max(0, min(more_ns, self.hold_max_ns))
+
     def member(self, node_id: int) -> Member | None:
         """Return the member of that id, or None for a stranger."""
         return next((m for m in self.members if m.node_id == node_id), None)

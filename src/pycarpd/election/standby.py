@@ -25,7 +25,9 @@ class Standby:
 
     ``theirs``, ``branch`` and ``older`` are what its master last said of its files. ``before`` is what was here when
     nobody served, just before; ``version`` what was here at the last look, 0 for nothing; ``unreadable_ns`` since when
-    the files prove nothing, 0 if they do. ``is_made``: the plan that stops what must not run here is over.
+    the files prove nothing, 0 if they do. ``is_known``: in this life of the node a master of the lineage that its files
+    are noted to be of was heard here, or was this node: it has not grown unseen by anybody's hand. ``is_made``: the
+    plan that stops what must not run here is over.
     """
 
     master_id: int = 0
@@ -37,6 +39,7 @@ class Standby:
     version: int = 0
     unreadable_ns: int = 0
     files: Files = Files.UNJUDGED
+    is_known: bool = False
     is_made: bool = False
     retry_ns: int | None = None
     failures: int = 0
@@ -52,7 +55,12 @@ class Standby:
     def remembered(self) -> "Standby":
         """Return what is still true when nobody is followed any more."""
         return Standby(
-            theirs=self.theirs, branch=self.branch, older=self.older, before=self.before, version=self.version
+            theirs=self.theirs,
+            branch=self.branch,
+            older=self.older,
+            before=self.before,
+            version=self.version,
+            is_known=self.is_known,
         )
 
     def fail(self, now_ns: int) -> None:

@@ -72,6 +72,8 @@ class DataPath:
     before: tuple[Copy | None, Copy | None] = (None, None)
     has_followed: bool = False
     """Whether the metalogger has got anything since a plan began."""
+    has_written_on: bool = False
+    """Whether the mfsmaster that ran as a plan began has written since; one that the plan starts writes of its term."""
     archive: tuple[str, Copy | None, Copy | None] | None = None
     """The newest archive: the plan it belongs to, and what was in the way of that."""
 
@@ -91,15 +93,16 @@ class DataPath:
     def remember(self) -> None:
         """Note, for the checkers, what is in the way as a plan begins."""
         self.before = self.in_the_way
-        self.has_followed = False
+        self.has_followed = self.has_written_on = False
 
     @property
     def is_as_before(self) -> bool:
-        """Tell whether the files are those of before the plan; the metalogger may have written on."""
+        """Tell whether the files are those of before the plan; who wrote them may have written on until it ended."""
         logger, own = self.before
         is_back = self.logger is not None and logger is not None and self.logger.version >= logger.version
         is_logger_back = logger is None or is_back or self.has_followed
-        return self.own == own and is_logger_back
+        is_longer = self.has_written_on and own is not None and self.own is not None and own.leads_to(self.own)
+        return (self.own == own or is_longer) and is_logger_back
 
     def displace(self, label: str) -> None:
         """Put the files that are in the way into the plan's archive; the first of an installation's two writes."""
@@ -128,6 +131,7 @@ class DataPath:
     def write(self, term: int, lines: int = 1) -> None:
         """Let mfsmaster write some lines more."""
         if self.own is not None:
+            self.has_written_on = self.has_written_on or term <= self.own.standing[0]
             self.own = self.own.written(term, lines)
 
     def leave_unwritten(self, lines: int, began_at: int) -> None:

@@ -51,7 +51,7 @@ def _hold(node: SimNode, heard: Heard) -> None:
     for received_ns, advert in heard.values():
         theirs = advert.freshness
         is_candidate = Flags.PROMOTABLE in advert.flags and advert.role is Role.BACKUP and not advert.demotion
-        is_silent = node.now_ns - received_ns > silence_ns
+        is_silent = node.now_ns - received_ns > silence_ns + node.settings.more_patience_ns(advert.interval_us)
         if own is None or theirs is None or not is_candidate or is_silent:
             continue
         if (theirs.metaid, theirs.lineage) == (kept.metaid, kept.term) and Flags.PAUSED not in advert.flags:

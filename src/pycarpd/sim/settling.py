@@ -75,7 +75,7 @@ def _hold(life: _Life, node: SimNode) -> None:
     silence_ns = node.settings.missed_adverts * node.settings.interval_ns
     for advert, received_ns in ((e.advert, e.received_ns) for e in life.heard.values() if e.is_proven):
         is_able = Flags.PROMOTABLE in advert.flags and not advert.flags & (Flags.PAUSED | Flags.RESIGNED)
-        is_silent = node.now_ns - received_ns > silence_ns
+        is_silent = node.now_ns - received_ns > silence_ns + node.settings.more_patience_ns(advert.interval_us)
         if is_silent or not is_able or advert.role is not Role.BACKUP or advert.freshness is None:
             continue
         has_settled = Flags.SETTLED in advert.flags

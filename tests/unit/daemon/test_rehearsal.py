@@ -20,7 +20,7 @@ FAST = election_settings(arbiter=Arbiter.MAJORITY, interval_ns=INTERVAL_NS)
 
 def prepared(settings: ElectionSettings = FAST) -> Rehearsal:
     rehearsal = Rehearsal(settings, codec_settings() if settings.strict else mixed())
-    rehearsal.master_heard(HEARD_NS)
+    rehearsal.master_heard(HEARD_NS, settings.patience_ns // MS)
     rehearsal.prepare(HEARD_NS)
     return rehearsal
 
@@ -36,7 +36,7 @@ def test_a_candidate_wins_and_gets_the_address_each_time() -> None:
     rehearsal = Rehearsal(FAST, codec_settings())
     for number in range(5):
         now_ns = HEARD_NS + number * 1000 * MS
-        rehearsal.master_heard(now_ns)
+        rehearsal.master_heard(now_ns, 30)
         rehearsal.prepare(now_ns)
         assert rehearsal.on_time(now_ns + 27 * MS)
         assert not rehearsal.on_time(now_ns + 28 * MS)  # once for each time that it was prepared
@@ -45,16 +45,23 @@ def test_a_candidate_wins_and_gets_the_address_each_time() -> None:
 
 def test_a_master_that_is_heard_again_puts_it_off() -> None:
     rehearsal = prepared()
-    rehearsal.master_heard(HEARD_NS + 20 * MS)
+    rehearsal.master_heard(HEARD_NS + 20 * MS, 30)
     assert not rehearsal.on_time(HEARD_NS + 27 * MS)
     assert rehearsal.on_time(HEARD_NS + 47 * MS)
+
+
+def test_a_master_that_asked_for_patience_is_missed_later() -> None:
+    rehearsal = prepared(replace(FAST, told_interval_ns=5 * INTERVAL_NS))
+    assert not rehearsal.on_time(HEARD_NS + 28 * MS)
+    assert rehearsal.next_deadline() == HEARD_NS + 150 * MS - BEGINS_BEFORE_NS
+    assert rehearsal.on_time(HEARD_NS + 147 * MS)
 
 
 def test_who_wakes_too_late_has_no_time_for_it_and_waits_for_the_next_master() -> None:
     rehearsal = prepared()
     assert not rehearsal.on_time(HEARD_NS + 40 * MS)
     assert rehearsal.next_deadline() is None
-    rehearsal.master_heard(HEARD_NS + 50 * MS)
+    rehearsal.master_heard(HEARD_NS + 50 * MS, 30)
     assert rehearsal.on_time(HEARD_NS + 77 * MS)
 
 

@@ -62,7 +62,7 @@ def test_files_that_lead_up_to_the_branch_and_reach_it_are_the_masters() -> None
 def test_files_beyond_the_branch_are_archived_and_what_comes_then_is_the_masters() -> None:
     bench = following(101)
     assert bench.got(fx.StartDemotion) == [fx.StartDemotion(6, SECOND.node_id, is_foreign=True)]
-    assert known(bench) == fresh(101, 5)
+    assert known(bench) == fresh(101, 0)  # of the master that was lost, or of another while this node was down
     bench.tell(ev.StandbyMade(6, is_ok=True, has_archived=True))
     bench.tell(ev.FreshnessKnown(fresh(110), ""))
     assert known(bench) == fresh(110, 6)
@@ -239,6 +239,7 @@ def test_files_of_which_nothing_was_noted_are_not_believed_beyond_where_a_lineag
 def test_what_a_metalogger_adds_to_foreign_files_makes_them_of_no_lineage() -> None:
     bench = in_backup(persistent=OLD)
     bench.makes_standby = False
+    bench.hear(Role.MASTER, 5, freshness=fresh(101, 5), by=THIRD)
     bench.tell(ev.FreshnessKnown(fresh(101), ""))
     bench.tell(ev.NameClaimed())
     assert bench.role() is Role.FAULT
@@ -253,6 +254,7 @@ def test_what_a_metalogger_adds_to_foreign_files_makes_them_of_no_lineage() -> N
 def test_files_that_have_grown_unseen_beyond_the_branch_are_of_no_lineage(seen: int, lineage: int) -> None:
     bench = in_backup(persistent=OLD)
     bench.makes_standby = False
+    bench.hear(Role.MASTER, 5, freshness=fresh(seen, 5), by=THIRD)
     bench.tell(ev.FreshnessKnown(fresh(seen), ""))
     bench.tell(ev.WorkerLost())
     bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
@@ -264,6 +266,55 @@ def test_files_that_have_grown_unseen_beyond_the_branch_are_of_no_lineage(seen: 
     bench.tell(ev.StandbyMade(7, is_ok=True))
     bench.tell(ev.FreshnessKnown(fresh(120), ""))
     assert bool(bench.got(fx.StartDemotion)) is (lineage == 0)
+
+
+@pytest.mark.parametrize("is_heard_first", [False, True])
+@pytest.mark.parametrize(("noted", "lineage"), [(50, 0), (100, 0), (110, 5)])
+def test_files_that_have_grown_while_the_node_was_down_are_of_no_lineage(
+    noted: int, lineage: int, is_heard_first: bool
+) -> None:
+    kept = Persistent(5, 5, lineage=Lineage(5, FRESH.metaid, noted))
+    bench = Bench(kept)
+    bench.makes_standby = False
+    bench.tell(ev.LinkChanged(is_up=True))
+    bench.tell(ev.WorkerReady(mfsmaster_serves=False, vip_is_held=False))
+    for is_look in (not is_heard_first, is_heard_first):
+        if is_look:
+            bench.tell(ev.FreshnessKnown(fresh(120), ""))
+        else:
+            bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
+    bench.tell(ev.StandbyMade(6, is_ok=False))
+    bench.tell(ev.FreshnessKnown(fresh(120), ""))
+    bench.wait(5 * S)  # it is lost before anything could be put away
+    bench.tell(ev.FreshnessKnown(fresh(120), ""))
+    assert known(bench) == fresh(120, lineage)
+
+
+def test_who_has_followed_the_lineage_in_this_life_knows_what_came_of_it() -> None:
+    bench = in_backup(persistent=Persistent(5, 5, lineage=Lineage(5, FRESH.metaid, 50)))
+    bench.makes_standby = False
+    bench.hear(Role.MASTER, 5, freshness=fresh(90, 5), by=THIRD, branch=Branch(0, 10))
+    bench.tell(ev.StandbyMade(5, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(120), ""))
+    bench.wait(5 * S)
+    bench.tell(ev.FreshnessKnown(fresh(120), ""))
+    bench.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
+    bench.tell(ev.FreshnessKnown(fresh(120), ""))
+    assert known(bench) == fresh(120, 5)
+
+
+def test_who_begins_with_nothing_notes_on_disk_that_what_comes_is_the_masters() -> None:
+    bench = following(140)
+    bench.tell(ev.StandbyMade(6, is_ok=True, has_archived=True))
+    kept = bench.elector._node.persistent.lineage
+    assert kept == Lineage(6, FRESH.metaid, 0, BRANCH.lineage, BRANCH.version)
+    again = Bench(Persistent(6, 6, lineage=kept))
+    again.tell(ev.LinkChanged(is_up=True))
+    again.tell(ev.WorkerReady(mfsmaster_serves=False, vip_is_held=False))
+    again.tell(ev.FreshnessKnown(fresh(BRANCH.version - 1), ""))
+    assert known(again) == fresh(BRANCH.version - 1, 0)
+    again.tell(ev.FreshnessKnown(fresh(BRANCH.version), ""))
+    assert known(again) == fresh(BRANCH.version, 6)
 
 
 def test_a_node_out_of_the_election_remembers_what_lay_there_when_it_heard_nobody() -> None:

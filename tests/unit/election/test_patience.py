@@ -45,3 +45,33 @@ def test_a_lease_of_votes_is_asked_for_as_long_and_granted_so() -> None:
     sent_ns = bench.now
     bench.support()
     assert bench.elector.snapshot(bench.now).lease_until_ns == sent_ns + quorum.shrunk(MISSED * TOLD)
+
+
+@pytest.mark.parametrize(("told_ns", "live"), [(INTERVAL, 1), (2 * INTERVAL, 2), (TOLD, 2)])
+def test_a_peer_is_live_for_as_long_as_its_adverts_ask(told_ns: int, live: int) -> None:
+    bench = in_backup(arbiter=Arbiter.MAJORITY)
+    bench.hear(Role.BACKUP, 5, interval_us=told_ns // 1000)
+    bench.wait(5 * INTERVAL)
+    assert bench.elector.snapshot(bench.now).live_members == live
+    bench.wait(MISSED * (TOLD + INTERVAL))
+    assert bench.elector.snapshot(bench.now).live_members == 1
+
+
+def test_the_bound_of_a_hold_bounds_what_an_advert_may_ask_for() -> None:
+    bench = in_backup()
+    assert bench.elector._node.settings.more_patience_ns(2**32 - 1) == bench.elector._node.settings.hold_max_ns
+    assert bench.elector._node.settings.more_patience_ns(1) == 0
+
+
+@pytest.mark.parametrize(("told_ns", "is_back"), [(INTERVAL, True), (TOLD, False)])
+def test_without_votes_a_master_whose_link_is_back_listens_as_long_as_the_slowest_may_be_silent(
+    told_ns: int, is_back: bool
+) -> None:
+    bench = in_master()
+    bench.hear(Role.BACKUP, 5, interval_us=told_ns // 1000)
+    bench.tell(ev.LinkChanged(is_up=False))
+    bench.tell(ev.LinkChanged(is_up=True))
+    bench.wait(MISSED * INTERVAL)
+    assert (bench.role() is Role.MASTER) is is_back
+    bench.wait(MISSED * told_ns)
+    assert bench.role() is Role.MASTER

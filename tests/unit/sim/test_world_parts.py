@@ -76,3 +76,17 @@ def test_moments_come_in_order_and_within_the_time_of_the_faults() -> None:
     moments = schedule.draw_moments(Random(3), plan, ("meta1",))
     assert [m.at_ns for m in moments] == sorted(m.at_ns for m in moments)
     assert all(0 < m.at_ns < 1000 * NS_PER_MS for m in moments)
+
+
+def test_what_the_old_mfsmaster_writes_before_it_is_ended_is_no_trace_of_a_plan() -> None:
+    data = DataPath(own=Copy(5, ((1, 5),)), staging=Copy(7, ((1, 7),)))
+    data.remember()
+    data.write(1)
+    assert data.is_as_before
+    data.displace("x")
+    data.place()
+    data.write(2)
+    assert not DataPath(own=data.own, before=(None, Copy(5, ((1, 5),)))).is_as_before
+    data.take_back("x")
+    assert data.own == Copy(6, ((1, 6),))
+    assert data.is_as_before
