@@ -179,8 +179,8 @@ def test_the_picture_of_sizes_has_a_dot_for_every_figure() -> None:
 
 
 def test_elections_are_drawn_crash_by_crash() -> None:
-    seen = [{**a_crash("pycarpd-fast", n, None), "garp_ms": 30.0 + n} for n in range(4)]
-    lost = {**a_crash("keepalived-fast", 0, None), "garp_ms": None}
+    seen = [{**a_crash("pycarpd-fast", n, None), "claim_ms": 29.0, "garp_ms": 30.0 + n} for n in range(4)]
+    lost = {**a_crash("keepalived-fast", 0, None), "claim_ms": None, "garp_ms": None}
     picture = election_picture([{"kind": "machine"}, *seen, lost])
     assert picture.count("<circle") == 4
     assert "median 31.5 ms, worst 33.0" in picture
