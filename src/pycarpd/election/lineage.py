@@ -14,7 +14,9 @@ noted, because pycarpd has only come there, are believed to be what its metalogg
 the branch before the mastership began, or end beyond where an earlier lineage was left: whose end that is nobody knows.
 Nor are files of a known lineage that shrink between two looks, that took the place of unreadable ones while another
 lineage was followed, or to which a metalogger has added changes of a lineage that they are foreign to, or may have
-added some: between two looks they have grown beyond the branch of a mastership that began meanwhile.
+added some: between two looks, or while the node was down, they have grown beyond the branch of a mastership that began
+meanwhile. And where another was served in between, which this node has never heard and the master's files are not of,
+nobody knows whether a metalogger has got changes from that one: such files do not lead up to the master's.
 """
 
 from dataclasses import replace
@@ -255,10 +257,20 @@ def _leads_up(node: Node, found: Freshness) -> bool:
     if not node.persistent.lineage.metaid:  # nothing was ever noted here: believed, but for what was beyond it before
         may_be_given_up = any(each.lineage and found.version > each.version for each in node.standby.older)
         return not may_be_given_up and (branch is None or before is None or before.version <= branch.version)
+    if branch is None or _has_missed_one(node, branch):
+        return False
     looks = [found] if before is None else [found, before]
-    return branch is not None and any(
-        each.lineage == branch.lineage and each.version <= branch.version for each in looks
-    )
+    return any(each.lineage == branch.lineage and each.version <= branch.version for each in looks)
+
+
+def _has_missed_one(node: Node, branch: Branch) -> bool:
+    """Tell whether between the branch and the followed lineage a term was served whose master this node never heard.
+
+    What that one wrote was given up; but a metalogger may have got some of it, and nobody has seen whose it was.
+    """
+    masterships, theirs = node.peers.masterships, node.standby.theirs
+    masterships.note_served(node.served_at_start)
+    return theirs is not None and theirs.lineage is not None and masterships.has_missed(branch.lineage, theirs.lineage)
 
 
 def _judge(node: Node, lineage: int, found: Freshness) -> None:

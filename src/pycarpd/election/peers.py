@@ -1,9 +1,13 @@
 """What a node has heard of the other members. Bounded by the member list; strangers never get in."""
 
+from collections import deque
 from dataclasses import dataclass
 
 from pycarpd.election import freshness
 from pycarpd.election.model import Ack, Advert, Flags, Freshness, Member, Role
+
+TERMS_KEPT = 32
+"""Of how many terms a node remembers that they were served; a lineage tells of fewer that came before it."""
 
 
 @dataclass(slots=True)
@@ -55,12 +59,35 @@ class Peer:
         return self.advert.freshness if self.advert is not None else None
 
 
+class Masterships:
+    """Which terms were served, as this node has heard in this life, and which of them it has heard a master of."""
+
+    def __init__(self) -> None:
+        self._served: deque[int] = deque(maxlen=TERMS_KEPT)
+        self._heard: deque[int] = deque(maxlen=TERMS_KEPT)
+
+    def note_served(self, term: int) -> None:
+        """Note that somebody says that this term was served."""
+        if term not in self._served:
+            self._served.append(term)
+
+    def note_heard(self, term: int) -> None:
+        """Note that the master of this term was heard, or is this node."""
+        if term not in self._heard:
+            self._heard.append(term)
+
+    def has_missed(self, after: int, before: int) -> bool:
+        """Tell whether between these two a term was served whose master this node has not heard."""
+        return any(after < term < before and term not in self._heard for term in self._served)
+
+
 class PeerTable:
-    """The other members by node id."""
+    """The other members by node id, and the masterships that they tell of."""
 
     def __init__(self, members: tuple[Member, ...], own_id: int, own_nonce: int) -> None:
         self._own_id = own_id
         self._own_nonce = own_nonce
+        self.masterships = Masterships()
         self._peers = {m.node_id: Peer(m) for m in members if m.node_id != own_id}
 
     def heard(self, advert: Advert, *, is_proven: bool, received_ns: int, patience_ns: int = 0) -> Peer | None:
@@ -76,6 +103,10 @@ class PeerTable:
         peer.is_proven = is_proven
         peer.heard_ns = received_ns
         peer.patience_ns = patience_ns
+        if is_proven:
+            self.masterships.note_served(advert.served_term)
+            if advert.role is Role.MASTER:
+                self.masterships.note_heard(advert.term)
         peer.hears_me = bool(peer.acknowledged(self._own_id, self._own_nonce))
         return peer
 

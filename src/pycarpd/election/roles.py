@@ -188,6 +188,7 @@ def become_master(node: Node, cause: Cause, now_ns: int) -> None:
     if cause is Cause.PROMOTION_READY:
         lineage.begin(node)
     node.standby, node.settled = Standby(is_known=True), Settled()
+    node.peers.masterships.note_heard(node.claimed_term)
     node.master_id = node.settings.node_id
     node.master_deadline_ns = None
     node.listen_deadline_ns = None

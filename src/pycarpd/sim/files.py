@@ -20,9 +20,11 @@ class Copy:
 
     @property
     def lines(self) -> History:
-        """Return the history without the terms in which nothing was written."""
+        """Return the history without the terms in which nothing was written; what stood around one is one piece."""
         before = (0, *(last for _, last in self.history))
-        return tuple(each for each, since in zip(self.history, before, strict=False) if each[1] > since)
+        written = [each for each, since in zip(self.history, before, strict=False) if each[1] > since]
+        nexts = [*(term for term, _ in written[1:]), None]
+        return tuple(each for each, following in zip(written, nexts, strict=False) if each[0] != following)
 
     @property
     def standing(self) -> tuple[int, int]:

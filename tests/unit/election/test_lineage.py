@@ -317,6 +317,35 @@ def test_who_begins_with_nothing_notes_on_disk_that_what_comes_is_the_masters() 
     assert known(again) == fresh(BRANCH.version, 6)
 
 
+@pytest.mark.parametrize(
+    ("is_told", "is_heard", "is_foreign"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_files_of_a_node_that_missed_a_mastership_which_was_given_up_do_not_lead_up(
+    is_told: bool, is_heard: bool, is_foreign: bool
+) -> None:
+    bench = in_backup(persistent=OLD, arbiter=Arbiter.MAJORITY)
+    bench.makes_standby = False
+    if is_heard:
+        bench.hear(Role.MASTER, 6, by=THIRD, freshness=fresh(110, 6), branch=BRANCH)
+    if is_told:
+        bench.hear(Role.BACKUP, 6, by=THIRD, served_term=6)
+    bench.wait(5 * S)
+    bench.tell(ev.FreshnessKnown(fresh(100), ""))
+    bench.hear(Role.MASTER, 7, freshness=fresh(120, 7), branch=Branch(5, 105))
+    bench.tell(ev.StandbyMade(7, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(100), ""))
+    assert bool(bench.got(fx.StartDemotion)) is is_foreign
+
+
+def test_a_mastership_before_this_life_counts_as_missed() -> None:
+    bench = in_backup(persistent=replace(OLD, term=6, served_term=6))
+    bench.makes_standby = False
+    bench.hear(Role.MASTER, 7, freshness=fresh(120, 7), branch=Branch(5, 105))
+    bench.tell(ev.StandbyMade(7, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(100), ""))
+    assert bench.got(fx.StartDemotion) == [fx.StartDemotion(7, SECOND.node_id, is_foreign=True)]
+
+
 def test_a_node_out_of_the_election_remembers_what_lay_there_when_it_heard_nobody() -> None:
     bench = in_backup(persistent=OLD)
     bench.makes_standby = False

@@ -90,3 +90,9 @@ def test_what_the_old_mfsmaster_writes_before_it_is_ended_is_no_trace_of_a_plan(
     data.take_back("x")
     assert data.own == Copy(6, ((1, 6),))
     assert data.is_as_before
+
+
+def test_a_term_without_lines_leaves_what_stands_around_it_one_piece() -> None:
+    copy = Copy(203, ((0, 1), (1, 37), (2, 48), (3, 48), (2, 203)))
+    assert copy.lines == ((0, 1), (1, 37), (2, 203))
+    assert Copy(1, ()).lines == ()
