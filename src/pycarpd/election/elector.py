@@ -242,7 +242,7 @@ class Elector:
         heard = [p for p in node.peers.all() if p.advert is not None and p.advert.role is Role.MASTER]
         if any(not p.is_proven for p in heard) and node.extensions < ADOPTION_EXTENSIONS_MAX:
             node.extensions += 1
-            node.listen_deadline_ns = now_ns + node.settings.interval_ns
+            node.listen_deadline_ns = now_ns + roles.widest_interval_ns(node)
         elif (
             any(p.is_proven for p in heard)
             or node.hears_plain(now_ns)

@@ -218,11 +218,11 @@ def listen(node: Node, now_ns: int) -> None:
         node.listen_deadline_ns = None  # votes tell, not silence
         node.advert_due_ns = now_ns
     else:
-        node.listen_deadline_ns = now_ns + timing.listening_ns(_widest_interval_ns(node), node.settings.missed_adverts)
+        node.listen_deadline_ns = now_ns + timing.listening_ns(widest_interval_ns(node), node.settings.missed_adverts)
         node.advert_due_ns = node.listen_deadline_ns
 
 
-def _widest_interval_ns(node: Node) -> int:
+def widest_interval_ns(node: Node) -> int:
     """Return the longest interval that anybody's adverts have promised, within the bound of a hold."""
     heard = (peer.advert.interval_us * 1000 for peer in node.peers.all() if peer.advert is not None)
     return max(node.settings.interval_ns, min(max(heard, default=0), node.settings.hold_max_ns))
