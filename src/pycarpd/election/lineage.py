@@ -46,6 +46,8 @@ def notice(node: Node, advert: Advert, now_ns: int) -> None:
     """Note whose files this host's metalogger follows from now on, whether or not this node takes part."""
     is_recent = now_ns - node.quiet_ns <= QUIET_MAX_NS
     before, version = node.quiet if is_recent else None, node.standby.version
+    if node.standby.is_known:
+        node.peers.masterships.note_heard(advert.term)
     node.standby = Standby(advert.node_id, advert.term, before=before, version=version, is_known=node.standby.is_known)
     node.standby.heard(advert)
     node.quiet = None
@@ -173,20 +175,32 @@ def _note_standing_by(node: Node, found: Freshness, now_ns: int) -> None:
     if kept.term and (found.metaid != kept.metaid or is_less):
         node.persist(lineage=Lineage(0, found.metaid, found.version))
         node.standby.files, node.standby.before = Files.UNJUDGED, None
-    kept = node.persistent.lineage
-    tagged = replace(found, lineage=kept.term if found.version >= kept.branch_version else 0)
+    kept, theirs = node.persistent.lineage, node.standby.theirs
+    node.standby.is_known |= theirs is not None and theirs.lineage == kept.term
+    tagged = replace(found, lineage=_noted_lineage(node, found))
     if _is_quiet(node):
         node.quiet, node.quiet_ns = tagged, now_ns
-    theirs = node.standby.theirs
-    node.standby.is_known |= theirs is not None and theirs.lineage == kept.term
     lineage = _followed_lineage(node, tagged)
-    if lineage and lineage != kept.term:
+    if node.standby.files is not Files.UNJUDGED:
+        node.peers.masterships.note_heard(node.standby.term)
+    if lineage and (lineage != kept.term or not kept.version):
         node.persist(lineage=Lineage(lineage, found.metaid, found.version))
         tagged = replace(tagged, lineage=lineage)
     elif node.standby.files is Files.FOREIGN and _may_be_of_both(node, last_version, found.version):
         node.persist(lineage=Lineage(0, found.metaid, found.version))
         tagged = replace(tagged, lineage=0)
     node.freshness = tagged
+
+
+def _noted_lineage(node: Node, found: Freshness) -> int:
+    """Return the lineage that was noted of such files, 0 if none was.
+
+    Where nothing was here when it was noted, what has come since may be another master's, unless that one is followed;
+    and what ends before the branch has not all come yet.
+    """
+    kept = node.persistent.lineage
+    is_here = kept.version > 0 or node.standby.is_known
+    return kept.term if is_here and found.version >= kept.branch_version else 0
 
 
 def _may_be_of_both(node: Node, last_version: int, version: int) -> bool:
@@ -196,7 +210,7 @@ def _may_be_of_both(node: Node, last_version: int, version: int) -> bool:
     before. Who has served in the noted lineage, or has followed it in this life, has seen what came of it.
     """
     kept, branch = node.persistent.lineage, node.standby.branch
-    if not node.standby.is_known and branch is not None and kept.version <= branch.version < version:
+    if not node.standby.is_known and branch is not None and max(kept.version, branch.version) < version:
         return True
     return 0 < last_version < version
 
@@ -270,12 +284,14 @@ def _has_missed_one(node: Node, branch: Branch) -> bool:
     """
     masterships, theirs = node.peers.masterships, node.standby.theirs
     masterships.note_served(node.served_at_start)
-    return theirs is not None and theirs.lineage is not None and masterships.has_missed(branch.lineage, theirs.lineage)
+    if theirs is None or theirs.lineage is None or node.settings.asks_arbiter:  # which gives a new term to what runs
+        return False
+    return masterships.has_missed(branch.lineage, theirs.lineage)
 
 
 def _judge(node: Node, lineage: int, found: Freshness) -> None:
     standby = node.standby
-    if found.lineage == lineage:
+    if lineage in (found.lineage, node.persistent.lineage.term):
         standby.files = Files.ITS_OWN
     elif _leads_up(node, found):
         standby.files = Files.LEAD_UP

@@ -60,7 +60,7 @@ class Peer:
 
 
 class Masterships:
-    """Which terms were served, as this node has heard in this life, and which of them it has heard a master of."""
+    """Which terms were served, as this node has heard in this life, and in which of them it knows what it has got."""
 
     def __init__(self) -> None:
         self._served: deque[int] = deque(maxlen=TERMS_KEPT)
@@ -72,12 +72,12 @@ class Masterships:
             self._served.append(term)
 
     def note_heard(self, term: int) -> None:
-        """Note that the master of this term was heard, or is this node."""
+        """Note that this node's files were held against those of this term's master, or that it is this node."""
         if term not in self._heard:
             self._heard.append(term)
 
     def has_missed(self, after: int, before: int) -> bool:
-        """Tell whether between these two a term was served whose master this node has not heard."""
+        """Tell whether between these two a term was served that this node knows nothing of."""
         return any(after < term < before and term not in self._heard for term in self._served)
 
 
@@ -105,8 +105,6 @@ class PeerTable:
         peer.patience_ns = patience_ns
         if is_proven:
             self.masterships.note_served(advert.served_term)
-            if advert.role is Role.MASTER:
-                self.masterships.note_heard(advert.term)
         peer.hears_me = bool(peer.acknowledged(self._own_id, self._own_nonce))
         return peer
 

@@ -113,6 +113,7 @@ def test_who_is_paused_is_told_of_each_member() -> None:
 )
 def test_silence_has_words(heard_ms: int, state: str) -> None:
     rows = board(peers=(peer_news(heard_ms=heard_ms),)).status().members
+    assert board(peers=(peer_news(heard_ms=heard_ms, patience_ms=heard_ms),)).status().members[1].state == "heard"
     assert [row.state for row in rows] == ["self", state]
 
 

@@ -116,6 +116,15 @@ def test_who_was_never_heard_is_feared_where_nobody_votes(site: Site, arbiter: A
     assert len(site.called()) == count
 
 
+@pytest.mark.parametrize(("patience_ms", "is_fenced"), [(0, True), (SILENT_MS, False)])
+def test_a_peer_whose_adverts_asked_for_patience_is_not_fenced_before_that_is_over(
+    site: Site, patience_ms: int, is_fenced: bool
+) -> None:
+    site.peers = (peer_news("meta2", role=Role.DEMOTING, heard_ms=SILENT_MS, patience_ms=patience_ms),)
+    assert site.fence() is None
+    assert bool(site.called()) is is_fenced
+
+
 def test_a_command_that_fails_stops_the_promotion_and_says_what_helps(site: Site) -> None:
     site.exit_status = 3
     fault = site.fence()

@@ -269,7 +269,7 @@ def test_files_that_have_grown_unseen_beyond_the_branch_are_of_no_lineage(seen: 
 
 
 @pytest.mark.parametrize("is_heard_first", [False, True])
-@pytest.mark.parametrize(("noted", "lineage"), [(50, 0), (100, 0), (110, 5)])
+@pytest.mark.parametrize(("noted", "lineage"), [(50, 0), (100, 0), (110, 0), (120, 5)])
 def test_files_that_have_grown_while_the_node_was_down_are_of_no_lineage(
     noted: int, lineage: int, is_heard_first: bool
 ) -> None:
@@ -311,10 +311,18 @@ def test_who_begins_with_nothing_notes_on_disk_that_what_comes_is_the_masters() 
     again = Bench(Persistent(6, 6, lineage=kept))
     again.tell(ev.LinkChanged(is_up=True))
     again.tell(ev.WorkerReady(mfsmaster_serves=False, vip_is_held=False))
+    again.makes_standby = False
+    again.tell(ev.FreshnessKnown(fresh(BRANCH.version + 5), ""))
+    assert known(again) == fresh(BRANCH.version + 5, 0)  # of another master, perhaps
+    again.tell(ev.FreshnessKnown(None, "its metalogger loads anew"))
+    again.hear(Role.MASTER, 6, freshness=fresh(120, 6), branch=BRANCH)
+    again.tell(ev.StandbyMade(6, is_ok=True))
     again.tell(ev.FreshnessKnown(fresh(BRANCH.version - 1), ""))
-    assert known(again) == fresh(BRANCH.version - 1, 0)
-    again.tell(ev.FreshnessKnown(fresh(BRANCH.version), ""))
-    assert known(again) == fresh(BRANCH.version, 6)
+    assert known(again) == fresh(BRANCH.version - 1, 0)  # not all has come yet
+    assert not again.got(fx.StartDemotion)
+    again.tell(ev.FreshnessKnown(fresh(BRANCH.version + 10), ""))
+    assert known(again) == fresh(BRANCH.version + 10, 6)
+    assert again.elector._node.persistent.lineage == Lineage(6, FRESH.metaid, BRANCH.version + 10)
 
 
 @pytest.mark.parametrize(
@@ -326,15 +334,58 @@ def test_files_of_a_node_that_missed_a_mastership_which_was_given_up_do_not_lead
     bench = in_backup(persistent=OLD, arbiter=Arbiter.MAJORITY)
     bench.makes_standby = False
     if is_heard:
-        bench.hear(Role.MASTER, 6, by=THIRD, freshness=fresh(110, 6), branch=BRANCH)
+        bench.hear(Role.MASTER, 6, by=THIRD, freshness=fresh(130, 6), branch=Branch(5, 120))
+        bench.tell(ev.FreshnessKnown(fresh(100), ""))
     if is_told:
         bench.hear(Role.BACKUP, 6, by=THIRD, served_term=6)
     bench.wait(5 * S)
     bench.tell(ev.FreshnessKnown(fresh(100), ""))
-    bench.hear(Role.MASTER, 7, freshness=fresh(120, 7), branch=Branch(5, 105))
+    bench.hear(Role.MASTER, 7, freshness=fresh(130, 7), branch=Branch(5, 125))
     bench.tell(ev.StandbyMade(7, is_ok=True))
     bench.tell(ev.FreshnessKnown(fresh(100), ""))
     assert bool(bench.got(fx.StartDemotion)) is is_foreign
+
+
+def test_a_mastership_that_was_heard_and_not_judged_by_is_a_missed_one() -> None:
+    bench = in_backup(persistent=OLD, arbiter=Arbiter.MAJORITY)
+    bench.makes_standby = False
+    bench.hear(Role.MASTER, 6, by=THIRD, freshness=fresh(130, 6), branch=Branch(5, 120))
+    bench.hear(Role.BACKUP, 6, by=THIRD, served_term=6)
+    bench.wait(5 * S)
+    bench.hear(Role.MASTER, 7, freshness=fresh(130, 7), branch=Branch(5, 125))
+    bench.tell(ev.StandbyMade(7, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(100), ""))
+    assert bench.got(fx.StartDemotion) == [fx.StartDemotion(7, SECOND.node_id, is_foreign=True)]
+
+
+def test_files_put_back_from_an_archive_are_not_taken_for_those_that_came_since() -> None:
+    bench = following(140)
+    bench.tell(ev.StandbyMade(6, is_ok=True, has_archived=True))
+    bench.tell(ev.FreshnessKnown(fresh(150), ""))
+    again = in_backup(persistent=bench.elector._node.persistent)
+    again.makes_standby = False
+    again.tell(ev.FreshnessKnown(None, "its metalogger loads anew"))
+    again.tell(ev.FreshnessKnown(fresh(140), ""))
+    assert known(again) == fresh(140, 0)
+
+
+@pytest.mark.parametrize("arbiter", [Arbiter.MAJORITY, Arbiter.ETCD])
+def test_an_arbiters_terms_for_what_runs_already_are_no_masterships_that_were_missed(arbiter: Arbiter) -> None:
+    bench = in_backup(persistent=replace(OLD, term=6, served_term=6), arbiter=arbiter)
+    bench.makes_standby = False
+    bench.hear(Role.MASTER, 7, freshness=fresh(120, 7), branch=Branch(5, 105))
+    bench.tell(ev.StandbyMade(7, is_ok=True))
+    bench.tell(ev.FreshnessKnown(fresh(100), ""))
+    assert bool(bench.got(fx.StartDemotion)) is (arbiter is Arbiter.MAJORITY)
+
+
+def test_a_node_knows_what_came_of_its_own_mastership() -> None:
+    bench = in_master(persistent=OLD)
+    bench.tell(ev.FreshnessKnown(fresh(130), ""))
+    bench.hear(Role.MASTER, 9, freshness=fresh(125, 9), branch=Branch(bench.term, 120))
+    bench.tell(ev.DemotionFinished(bench.term))
+    assert bench.elector._node.standby.is_known
+    assert not bench.elector._node.peers.masterships.has_missed(0, 100)
 
 
 def test_a_mastership_before_this_life_counts_as_missed() -> None:
