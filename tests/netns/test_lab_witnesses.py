@@ -145,6 +145,7 @@ def test_a_takeover_is_put_together_from_its_witnesses() -> None:
         Sighting(900 * MS, "m3", Kind.ADVERT, "192.0.2.13", "BACKUP", 1),
         Sighting(950 * MS, "m2", Kind.ADVERT, "192.0.2.12", "PROMOTING", 2),
         Sighting(1500 * MS, "m2", Kind.GARP, VIP),
+        Sighting(1550 * MS, "m2", Kind.SYN_ACK, VIP, port=9420),
         Sighting(1600 * MS, "m2", Kind.SYN_ACK, "192.0.2.12", port=9421),
         Sighting(1700 * MS, "m2", Kind.SYN_ACK, VIP, port=9421),
     ]
@@ -152,7 +153,7 @@ def test_a_takeover_is_put_together_from_its_witnesses() -> None:
     files = [acknowledged("a", 90, 103), acknowledged("b", 104, 1800)]
     found = takeover(100 * MS, sightings, changes, files)
     assert found.new_owner == "m2"
-    assert list(found.phases_ms.values()) == [850.0, 1350.0, 1400.0, 1600.0, 1700.0]
+    assert list(found.phases_ms.values()) == [850.0, 1350.0, 1400.0, 1450.0, 1600.0, 1700.0]
 
 
 def test_a_candidate_that_had_the_address_and_gave_way_is_not_the_new_owner() -> None:
@@ -161,12 +162,13 @@ def test_a_candidate_that_had_the_address_and_gave_way_is_not_the_new_owner() ->
         Sighting(960 * MS, "m2", Kind.GARP, VIP),
         Sighting(1200 * MS, "m3", Kind.ADVERT, "192.0.2.13", "PROMOTING", 3),
         Sighting(1210 * MS, "m3", Kind.GARP, VIP),
+        Sighting(1300 * MS, "m2", Kind.SYN_ACK, VIP, port=9420),
         Sighting(1700 * MS, "m3", Kind.SYN_ACK, VIP, port=9421),
     ]
     changes = [Change(at * MS, host, "address-added", VIP) for at, host in ((955, "m2"), (1205, "m3"))]
     found = takeover(100 * MS, sightings, changes, [acknowledged("a", 104, 1800)])
     assert found.new_owner == "m3"
-    assert list(found.phases_ms.values()) == [1100.0, 1105.0, 1110.0, 1600.0, 1700.0]
+    assert list(found.phases_ms.values()) == [1100.0, 1105.0, 1110.0, None, 1600.0, 1700.0]
 
 
 def test_a_takeover_that_did_not_happen_has_no_owner() -> None:
