@@ -48,7 +48,7 @@ def report(
     crash = median_crash(records, "pycarpd")
     if crash is not None:
         (PICTURES / "takeover.svg").write_text(story_picture(crash), encoding="utf-8")
-    Console().print(takeover_table(records))
+    Console(width=160).print(takeover_table(records))
     if readme:
         path = REPOSITORY / "README.md"
         path.write_text(with_block(path.read_text(encoding="utf-8"), markdown(records)), encoding="utf-8")

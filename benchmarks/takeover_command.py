@@ -44,4 +44,4 @@ def takeover(
             told = crash.trouble.splitlines()[0] if crash.trouble else f"write after {crash.written_ms} ms"
             progress.console.print(f"{crash.contender} {crash.number}: {told}", markup=False, highlight=False)
             progress.advance(task)
-    Console().print(takeover_table(records))
+    Console(width=160).print(takeover_table(records))

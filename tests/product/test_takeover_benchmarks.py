@@ -17,7 +17,7 @@ def test_takeovers_are_measured_beside_ucarps(tmp_path: Path) -> None:
     assert (ours["contender"], theirs["contender"]) == ("pycarpd-fast", "ucarp")
     for crash in (ours, theirs):
         assert crash["trouble"] == ""
-        assert crash["serving"] == 1
+        assert crash["serving"] == 1, crash
         assert 0 < crash["garp_ms"] < crash["written_ms"]
     assert ours["new_owner"] in ("m2", "m3")  # m2 gives way where m3's metalogger has later changes
     assert theirs["new_owner"] == "m2"
