@@ -91,10 +91,10 @@ def phases_picture(records: list[dict[str, Any]]) -> str:
 def _row(drawing: Drawing, y: float, title: str, crashes: list[dict[str, Any]], scale: float) -> None:
     median = statistics.median(or_never(c["written_ms"]) for c in crashes)
     never = sum(c["written_ms"] is None for c in crashes)
-    words = (f"{median:.0f} ms" if math.isfinite(median) else "never") + f", {never} never" * bool(never)
+    words = f"{median:.0f} ms" if math.isfinite(median) else "never"
     name, _, rest = title.partition(" (")
     drawing.text(20, y + 20, name + (", " + rest.partition(")")[0] if rest else ""), size=13)
-    drawing.text(20, y + 37, words + rest.partition(")")[2], size=12, colour="#666")
+    drawing.text(20, y + 37, words + rest.partition(")")[2] + f", {never} never" * bool(never), size=12, colour="#666")
     reached = 0.0
     for phase, words, colour in _PHASES:
         at = _median_phase(crashes, phase)

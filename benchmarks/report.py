@@ -85,6 +85,6 @@ def markdown(records: list[dict[str, Any]]) -> str:
         f"MooseFS {conditions['moosefs']}, {conditions['clients']} client and {conditions['chunkservers']} chunkserver"
     )
     lines.append("")
-    lines.append(f"Measured by `./benchmarks/run takeover` on {where}; {what}, three metadata hosts, of which")
-    lines.append("ucarp's recipe can use two.")
+    lines.append(f"Measured by `./benchmarks/run takeover` on {where}; {what}, three metadata hosts,")
+    lines.append("of which ucarp's recipe can use two.")
     return "\n".join(lines) + "\n"
