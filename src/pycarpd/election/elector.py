@@ -78,6 +78,7 @@ class Elector:
 
     def __init__(self, settings: ElectionSettings, identity: Identity, persistent: Persistent) -> None:
         peers = PeerTable(settings.members, settings.node_id, identity.nonce)
+        peers.masterships.note_served(persistent.served_term)
         self._node = Node(settings, identity, persistent, peers, faults={Fault.WORKER})
         self._planned: list[int] | None = None
         """The deadlines as the last event has left them; None until somebody asks."""

@@ -283,7 +283,6 @@ def _has_missed_one(node: Node, branch: Branch) -> bool:
     What that one wrote was given up; but a metalogger may have got some of it, and nobody has seen whose it was.
     """
     masterships, theirs = node.peers.masterships, node.standby.theirs
-    masterships.note_served(node.served_at_start)
     if theirs is None or theirs.lineage is None or node.settings.asks_arbiter:  # which gives a new term to what runs
         return False
     return masterships.has_missed(branch.lineage, theirs.lineage)

@@ -42,6 +42,7 @@ ETCD_OUTAGES_NS = 30 * NS_PER_S
 ETCD_LEASES = 4
 """How many leases of an arbiter a mended cluster may have to wait for: masters' and members'."""
 UNPUNCTUAL = 5
+"""How many intervals lie between the adverts that a node promises which may be late."""
 ORPHAN_STEPS = 4
 """How many steps of a plan without a heartbeat may run into their bounds."""
 
